@@ -1,0 +1,57 @@
+"""What policy is asked and what it answers: plain values that know no proxy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Effect = Literal["allow", "approve", "deny"]
+State = Literal["exact", "derived", "unresolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One decoded call by one principal. `candidates` are the operations alike on the wire: each must be allowed."""
+
+    service: str
+    operation: str
+    params: Mapping[str, Any]
+    region: str
+    account: str  # twelve digits, of the credentials that would sign
+    partition: str = "aws"
+    candidates: tuple[tuple[str, str], ...] = ()
+    subject: str = ""
+    groups: tuple[str, ...] = ()
+    context: Mapping[str, str] = field(default_factory=dict)  # further keys, "aws:SourceIp" for one
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that the call needs: an IAM action on a resource. Unknown parts of the ARN are "*"."""
+
+    action: str  # "s3:GetObject"
+    resource: str  # "arn:aws:s3:::bucket/key"
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """What the policies said to one item, and which statement said it."""
+
+    item: Item
+    effect: Effect
+    sid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer with its reasons. `why` is one sentence for people."""
+
+    effect: Effect
+    items: tuple[ItemResult, ...]
+    sid: str | None  # the statement that decided, "policy-name/sid"; None: no statement matched
+    why: str
+    policy_hash: str
+    keys: Mapping[str, Any] = field(default_factory=dict)  # condition keys that the decision read
+    missing: tuple[str, ...] = ()  # condition keys that were asked for and not there
+    policies: tuple[str, ...] = ()  # names of the policies that were consulted
+    charges: tuple[str, ...] = ()  # limits to reserve before sending; none in version 1
