@@ -25,6 +25,7 @@ from botocore.model import ServiceModel
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import Parser
 
+from policy import strict
 from policy.problems import Invalid, Problem
 
 PACKS = Path(__file__).parent / "packs"
@@ -109,8 +110,6 @@ class BadRule(Exception):
 
 def load_rules(files: Sequence[Path | str]) -> RuleSet:
     """Read rule files and shipped packs (bare names) into one set. Raises `Invalid` with every problem of all files."""
-    from policy import strict
-
     problems: list[Problem] = []
     compiled: list[tuple[str, CompiledRule]] = []
     for file in map(_resolve, files):
@@ -180,7 +179,7 @@ def compile_rule(rule: RedactionRule) -> list[tuple[str, CompiledRule]]:
             raise BadRule(f"{rule.path!r} can never match in {rule.service} {pattern}{why}", hint)
     if len(reached) < len(paths):
         raise BadRule(f"a branch of {rule.path!r} can never match in {rule.service} {', '.join(rule.operations)}")
-    return list({name: compiled for name, compiled in found}.items())
+    return list(dict(found).items())
 
 
 def _target(

@@ -58,13 +58,18 @@ def check_content_type(response: HttpResponse, protocol: Protocol) -> None:
         raise Unredactable(f"content type {kind} in an answer of protocol {protocol}")
 
 
-def with_body(headers: Headers, body: bytes) -> Headers:
-    """The headers of an answer with another body: its length, no encoding, nothing computed over the old one."""
+def with_body(headers: Headers, body: bytes, keep_etag: bool) -> Headers:
+    """The headers of an answer with another body: its length, no encoding, nothing computed over the old one.
+
+    `keep_etag`: it is a version that the client sends back (CloudFront's IfMatch), not a digest of the body.
+    """
     kept = []
     for key, value in headers:
         name = key.lower()
         if name == "content-length":
             kept.append((key, str(len(body))))
-        elif name != "content-encoding" and name not in _STALE and not name.startswith("x-amz-checksum-"):
+        elif (name == "etag" and keep_etag) or (
+            name != "content-encoding" and name not in _STALE and not name.startswith("x-amz-checksum-")
+        ):
             kept.append((key, value))
     return tuple(kept)

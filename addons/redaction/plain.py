@@ -96,10 +96,10 @@ def _write(node: Any, quote: Any) -> Iterator[str]:
 
 
 def _keep(number: int) -> Any:
-    return lambda decoder: cbor2.CBORTag(number, decoder.decode())
+    return lambda value, immutable: cbor2.CBORTag(number, value)
 
 
-def _refuse(decoder: Any) -> Any:
+def _refuse(value: Any, immutable: bool) -> Any:
     raise Unredactable("shared values in CBOR")
 
 

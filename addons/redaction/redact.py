@@ -109,10 +109,14 @@ class _Answer:
         self._error = error
         self._headers: HeaderTree | None = None
         self._raw: RawTree | None = None
+        self._etag_is_version = False
         self._bodies: dict[str | None, Plain | Xml] = {}
 
     def locate(self, target: Target) -> Iterator[tuple[Tree, Place, Any]]:
         """Every place that a target's ways lead to in this answer."""
+        bound = (member.serialization for member in target.shape.members.values())
+        names = {serialization.get("name", "").lower() for serialization in bound if serialization.get("location")}
+        self._etag_is_version |= "etag" in names and self._protocol.startswith("rest-")
         for chain in target.chains:
             yield from self._locate(target.shape, chain)
 
@@ -168,7 +172,8 @@ class _Answer:
             raise Unredactable("the body is two things at once")
         if not bodies:
             return HttpResponse(self._response.status, headers, self._response.body)
-        return HttpResponse(self._response.status, with_body(headers, bodies[0]), bodies[0])
+        keep_etag = self._etag_is_version and not (self._raw and self._raw.edited)
+        return HttpResponse(self._response.status, with_body(headers, bodies[0], keep_etag), bodies[0])
 
 
 def _with(tree: Tree, place: Place, shape: Any, steps: Chain) -> Iterator[tuple[Tree, Place, Any]]:

@@ -32,9 +32,10 @@ class Xml:
     def __init__(self, body: bytes, wrapper: str | None, error: bool) -> None:
         body.decode()  # every AWS protocol is UTF-8; another encoding could be read two ways
         parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, strip_cdata=False)
-        top = etree.fromstring(body, parser)
+        top: Any = etree.fromstring(body, parser)
         self._document = top.getroottree()
-        info = self._document.docinfo
+        info: Any = self._document.docinfo
+        self._info = info
         if info.doctype or info.internalDTD is not None:
             raise Unredactable("XML with a document type declaration")
         if (info.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
@@ -51,11 +52,11 @@ class Xml:
 
     def dump(self) -> bytes:
         """The document's bytes, with a declaration if it came with one."""
-        info = self._document.docinfo
-        standalone = info.standalone if self._declared else None
-        return bytes(
-            etree.tostring(self._document, encoding="UTF-8", xml_declaration=self._declared, standalone=standalone)
-        )
+        options: Any = {"encoding": "UTF-8", "xml_declaration": self._declared}
+        if self._declared and self._info.standalone is not None:
+            options["standalone"] = self._info.standalone
+        text: bytes = etree.tostring(self._document, **options)
+        return text
 
     def member(self, place: Place, shape: Any, name: str) -> Iterator[tuple[Place, Any]]:
         """A structure's member by its model name, with its shape; a repeated scalar gives several places."""

@@ -138,7 +138,7 @@ def test_overlapping_rules_mask_once_and_in_any_order() -> None:
 
 
 def test_a_modelled_error_member_is_masked() -> None:
-    # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html ReturnValuesOnConditionCheckFailure
+    # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_PutItem.html
     body = {
         "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
         "message": "The conditional request failed",
