@@ -6,7 +6,7 @@ from addons.redaction.tree import Unredactable
 from addons.wire.message import Headers, HttpResponse, Protocol
 
 LIMIT = 16 * 1024 * 1024  # bytes of a body after decompression
-_STALE = {"content-md5", "etag", "x-amz-crc32", "x-amz-checksum-type", "digest", "content-digest", "repr-digest"}
+_STALE = {"content-encoding", "content-md5", "etag", "x-amz-crc32", "digest", "content-digest", "repr-digest"}
 _FAMILY = {
     "json": "json",
     "rest-json": "json",
@@ -63,13 +63,12 @@ def with_body(headers: Headers, body: bytes, keep_etag: bool) -> Headers:
 
     `keep_etag`: it is a version that the client sends back (CloudFront's IfMatch), not a digest of the body.
     """
+    stale = _STALE - {"etag"} if keep_etag else _STALE
     kept = []
     for key, value in headers:
         name = key.lower()
         if name == "content-length":
             kept.append((key, str(len(body))))
-        elif (name == "etag" and keep_etag) or (
-            name != "content-encoding" and name not in _STALE and not name.startswith("x-amz-checksum-")
-        ):
+        elif name not in stale and not name.startswith("x-amz-checksum-"):
             kept.append((key, value))
     return tuple(kept)

@@ -41,12 +41,13 @@ class Writer:
             case "structure":
                 if getattr(shape, "is_document_type", False):
                     return {"anything": f"d{number}é<&>"}
+                if stack.count(shape.name) == 2:
+                    return {}
                 members = list(shape.members.items())
                 if getattr(shape, "is_tagged_union", False):
                     members = [members[self.variant % len(members)]]
                 inside = (*stack, shape.name)
-                found = {name: self.value(member, inside) for name, member in members if inside.count(member.name) < 2}
-                return {name: value for name, value in found.items() if value is not None}
+                return {name: self.value(member, inside) for name, member in members}
             case "list":
                 return [self.value(shape.member, stack) for _ in range(2 if len(stack) < 4 else 1)]
             case "map":
