@@ -1,0 +1,182 @@
+"""Sealed synthetic credentials: keys that open this gateway and nothing else, with no store behind them.
+
+The session token is the session itself in an AES-256-GCM box; access key and secret are HMACs of that token. So a pair
+fits one token only, a changed token fits no pair, and any gateway with the same key ring opens it. What is sealed was
+true at sign-in: whoever opens a token still asks whether its groups, role and subject hold now.
+
+Who reads the key ring can be any session. It lies in one file (0600); `rotate` makes a new key and keeps the old ones
+for `KEEP` seconds, longer than any session lives.
+"""
+
+import base64
+import binascii
+import dataclasses
+import hmac
+import json
+import os
+import re
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from addons.identity import private_file
+from addons.identity.refusal import Refused
+from addons.identity.session import Session
+
+PREFIX = "SLG1"
+KEEP = 24 * 3600  # seconds that a replaced key still opens tokens
+MAX_TOKEN = 64 * 1024
+NONCE = 12
+_KID = re.compile(r"[0-9a-f]{8}")
+_FIELDS = tuple(field.name for field in dataclasses.fields(Session))
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One key of the ring: a secret, and what is derived from it, once."""
+
+    kid: str
+    secret: bytes = field(repr=False)
+    replaced: int | None = None  # seconds since the epoch; None: the current key
+    box: AESGCM = field(init=False, repr=False)
+    access: bytes = field(init=False, repr=False)
+    signing: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", AESGCM(hmac.digest(self.secret, b"seal", "sha256")))
+        object.__setattr__(self, "access", hmac.digest(self.secret, b"ak", "sha256"))
+        object.__setattr__(self, "signing", hmac.digest(self.secret, b"sk", "sha256"))
+
+    @property
+    def associated(self) -> bytes:
+        return f"{PREFIX}{self.kid}".encode()
+
+    def access_key(self, token: bytes) -> str:
+        """20 characters, as an AWS temporary key has."""
+        return "ASIA" + base64.b32encode(hmac.digest(self.access, token, "sha256")[:10]).decode()
+
+    def secret_key(self, token: bytes) -> str:
+        """40 characters, as an AWS secret has."""
+        return base64.b64encode(hmac.digest(self.signing, token, "sha256")[:30]).decode()
+
+
+class KeyRing:
+    """Seals sessions and opens them again. Thread-safe; neither prints nor raises anything secret."""
+
+    def __init__(self, path: Path, keys: dict[str, _Key]) -> None:
+        self._path = path
+        self._keys = keys
+        self._current = next(key for key in keys.values() if key.replaced is None)
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"KeyRing(current={self._current.kid!r}, keys={len(self._keys)})"
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The key ring of a file; made if absent. Raises ValueError with the cure if the file can't be trusted."""
+        first = _Key(secrets.token_hex(4), secrets.token_bytes(32))
+        return cls(path, _load(private_file.read_or_create(path, _dump([first])), path))
+
+    def rotate(self, *, now: float | None = None) -> None:
+        """Make a new current key, in the file too; keys replaced more than `KEEP` seconds ago are gone.
+
+        Other gateways read the file at their start: give it to them before its tokens reach them.
+        """
+        moment = int(time.time() if now is None else now)
+        with self._lock:
+            kept = [
+                dataclasses.replace(key, replaced=moment) if key.replaced is None else key
+                for key in _load(private_file.read(self._path), self._path).values()
+                if key.replaced is None or moment - key.replaced < KEEP
+            ]
+            fresh = _Key(secrets.token_hex(4), secrets.token_bytes(32))
+            private_file.replace(self._path, _dump([fresh, *kept]))
+            self._keys = {key.kid: key for key in (fresh, *kept)}
+            self._current = fresh
+
+    def seal(self, session: Session) -> tuple[str, str, str]:
+        """Access key (20 characters), secret key (40) and session token of a session."""
+        key, nonce = self._current, os.urandom(NONCE)
+        state = json.dumps([getattr(session, name) for name in _FIELDS], separators=(",", ":")).encode()
+        body = base64.urlsafe_b64encode(nonce + key.box.encrypt(nonce, state, key.associated)).rstrip(b"=")
+        token = f"{PREFIX}.{key.kid}.".encode() + body
+        return key.access_key(token), key.secret_key(token), token.decode()
+
+    def unseal(self, access_key: str, token: str, *, now: float) -> tuple[Session, str]:
+        """The session of a token and the secret that its requests are signed with. `now`: seconds since the epoch.
+
+        Raises `Refused`: InvalidClientTokenId for all that this ring did not seal, ExpiredToken after the end.
+        """
+        found = self._opened(access_key, token)
+        if found is None:
+            raise Refused(
+                "InvalidClientTokenId",
+                "these are not credentials of this gateway. Unset AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+                "AWS_SESSION_TOKEN and AWS_PROFILE, and sign in with AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN.",
+            )
+        session, secret = found
+        if now >= session.expires:
+            raise Refused("ExpiredToken", "the credentials have expired: sign in again.")
+        return session, secret
+
+    def _opened(self, access_key: str, token: str) -> tuple[Session, str] | None:
+        parts = token.split(".")
+        if len(token) > MAX_TOKEN or not token.isascii() or not access_key.isascii() or len(parts) != 3:
+            return None
+        prefix, kid, body = parts
+        key = self._keys.get(kid)
+        raw = token.encode()
+        if prefix != PREFIX or key is None or not hmac.compare_digest(key.access_key(raw), access_key):
+            return None
+        try:
+            sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+            state = json.loads(key.box.decrypt(sealed[:NONCE], sealed[NONCE:], key.associated))
+            values = dict(zip(_FIELDS, state, strict=True))  # another length: sealed by another version of sluicegate
+        except (binascii.Error, InvalidTag, ValueError):
+            return None
+        return Session(**values | {"groups": tuple(values["groups"])}), key.secret_key(raw)
+
+
+def _dump(keys: list[_Key]) -> bytes:
+    entries = [{"kid": key.kid, "key": base64.b64encode(key.secret).decode(), "replaced": key.replaced} for key in keys]
+    return json.dumps({"version": 1, "keys": entries}, indent=1).encode() + b"\n"
+
+
+def _load(content: bytes, path: Path) -> dict[str, _Key]:
+    """Keys by kid. Every message is of ours: a JSON error would quote the file."""
+    try:
+        found = json.loads(content)
+        keys = [_Key(_kid(e["kid"]), _secret(e["key"]), _moment(e["replaced"])) for e in found["keys"]]
+        sound = found["version"] == 1 and [key.replaced for key in keys].count(None) == 1
+        sound = sound and len({key.kid for key in keys}) == len(keys)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        sound = False
+    if not sound:
+        raise ValueError(f"{path} is no key ring: remove it, and a new one is made (agents sign in again)")
+    return {key.kid: key for key in keys}
+
+
+def _kid(value: Any) -> str:
+    if not _KID.fullmatch(value):
+        raise ValueError
+    return str(value)
+
+
+def _secret(value: Any) -> bytes:
+    secret = base64.b64decode(value, validate=True)
+    if len(secret) != 32:
+        raise ValueError
+    return secret
+
+
+def _moment(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError
+    return value
