@@ -26,7 +26,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that the call needs: an IAM action on a resource. Unknown parts of the ARN are "*"."""
+    """One thing that the call needs: an IAM action on a resource.
+
+    In the ARN of an `exact` item an unknown part is "*", an unknown character "?"; "*" alone means that the action has
+    no resource. Of the resource of other items nothing is known.
+    """
 
     action: str  # "s3:GetObject"
     resource: str  # "arn:aws:s3:::bucket/key"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 
 from policy import strict
 from policy.problems import Invalid
@@ -24,6 +25,14 @@ class Outer:
     on: bool = False
     either: Literal["deny"] | list[str] = "deny"
     mapping: dict[str, str | list[str]] = field(default_factory=dict)
+
+
+@pytest.fixture(autouse=True, params=["CSafeLoader", "SafeLoader"])
+def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With libyaml and without: both must read, and refuse, the same."""
+    if not hasattr(yaml, request.param):
+        pytest.skip("this PyYAML was built without libyaml")
+    monkeypatch.setattr(strict, "LOADER", getattr(yaml, request.param))
 
 
 def problems(text: str) -> list[str]:
