@@ -1,0 +1,259 @@
+"""The ledger: intents and records, durable when the call returns, by asynchronous group commit.
+
+Tasks put what they have to write into a queue; one thread takes all that is there, writes it with one fdatasync a file,
+and wakes the waiters. A lone task is served at once, many share one fdatasync, and none ever blocks the event loop.
+
+When the disk fails or is full, new intents and events are refused (so nothing new is sent), outcomes of calls in flight
+are written from a reserve, and the thread tries again until it works. Then a "gap" record says what was missed.
+"""
+
+import asyncio
+import contextlib
+import errno
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from addons.ledger.encoding import administrative
+from addons.ledger.files import Vanished
+from addons.ledger.recovery import recover
+from addons.ledger.writer import RESERVE, Writer
+
+RETRY = 0.25  # seconds between attempts to get a failed ledger going again
+LOOK = 1.0  # seconds between looks whether the files of an idle ledger are still there
+BACKLOG = 256  # records kept in memory while nothing can be written
+BATCH = 1_024
+
+
+class LedgerUnavailable(Exception):
+    """What was to be written is not durable. The message says why, and names no content."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One record on its way, and who waits for it."""
+
+    kind: Literal["intent", "event", "outcome", "abandon"]
+    record: dict[str, Any]
+    loop: asyncio.AbstractEventLoop
+    waiter: asyncio.Future[None]
+
+
+class Ledger:
+    """One gateway's writer in an audit directory."""
+
+    def __init__(self, directory: Path, reserve: int = RESERVE) -> None:
+        self._writer = Writer(directory, reserve)
+        self._queue: deque[_Entry] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._trouble: str | None = "not started"
+        self._since = 0.0
+        self._tried = 0.0
+        self._refused = 0  # intents and events refused in this trouble
+        self._lost = 0  # records that the backlog had no room for
+        self._backlog: deque[dict[str, Any]] = deque()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether new calls can be written down."""
+        return self._trouble is None
+
+    async def start(self) -> None:
+        """Open a writer of our own and take up what dead ones left. Raises `LedgerUnavailable`."""
+        await asyncio.to_thread(self._open)
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+
+    async def event(self, kind: str, **fields: Any) -> None:
+        """Write an administrative record; durable on return. Raises `LedgerUnavailable`."""
+        await self._put("event", administrative(kind, fields, time.time()))
+
+    async def intent(self, intent: dict[str, Any]) -> None:
+        """Write that a call is about to be sent; durable on return. Raises `LedgerUnavailable`: then don't send.
+
+        `intent["eventID"]` is the call's; the outcome with the same eventID settles it.
+        """
+        try:
+            await self._put("intent", intent)
+        except asyncio.CancelledError:
+            # Its task will never send: a later start must not say that it might have.
+            with contextlib.suppress(LedgerUnavailable):
+                self._enqueue("abandon", intent)
+            raise
+
+    async def outcome(self, line: dict[str, Any]) -> None:
+        """Write a call's line (`cloudtrail.line`); durable on return. Raises `LedgerUnavailable`.
+
+        Even then the line is kept in memory, and written when the ledger works again.
+        """
+        line["eventID"], line["eventType"], line["additionalEventData"]["sluicegate"]  # a KeyError is the caller's
+        await self._put("outcome", line)
+
+    async def close(self) -> None:
+        """Write what is queued and end."""
+        if self._thread is None:
+            return
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._thread = None
+
+    async def _put(self, kind: Literal["intent", "event", "outcome"], record: dict[str, Any]) -> None:
+        await self._enqueue(kind, record)
+
+    def _enqueue(
+        self, kind: Literal["intent", "event", "outcome", "abandon"], record: dict[str, Any]
+    ) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        entry = _Entry(kind, record, loop, loop.create_future())
+        with self._wake:
+            if self._thread is None or self._stopping:
+                raise LedgerUnavailable("the ledger is not open")
+            self._queue.append(entry)
+            self._wake.notify()
+        return entry.waiter
+
+    # From here on everything runs in the ledger's own thread.
+
+    def _open(self) -> None:
+        try:
+            self._writer.open()
+            recover(self._writer, time.time())
+        except OSError as error:
+            self._writer.close()
+            raise LedgerUnavailable(f"can't open {self._writer.root}: {error.strerror}") from error
+        self._trouble = None
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._queue and not self._stopping:
+                    self._wake.wait(RETRY if self._trouble else LOOK)
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+                if not batch and self._stopping:
+                    break
+            try:
+                if self._trouble and time.monotonic() - self._tried > RETRY:
+                    self._retry()
+                if batch:
+                    self._commit(batch)
+                else:
+                    self._look()
+            except Exception as error:  # whatever it is: nobody waits for ever, and nothing new is sent
+                self._fail(OSError(errno.EIO, f"internal error ({type(error).__name__})"))
+                _answer(batch, self._trouble)
+        with contextlib.suppress(OSError):
+            if self._trouble:
+                self._retry()
+            self._writer.finish()
+        self._trouble = self._trouble or "closed"
+
+    def _commit(self, batch: list[_Entry]) -> None:
+        intents = [entry for entry in batch if entry.kind == "intent"]
+        outcomes = [entry for entry in batch if entry.kind == "outcome"]
+        events = [entry for entry in batch if entry.kind == "event"]
+        self._write_intents(intents)
+        for entry in batch:
+            if entry.kind == "abandon":
+                self._writer.intents.settle(str(entry.record.get("eventID")))
+        self._write_lines(outcomes, events)
+
+    def _write_intents(self, entries: list[_Entry]) -> None:
+        if not entries:
+            return
+        if self._trouble is None:
+            try:
+                self._writer.intents.append([entry.record for entry in entries])
+                _answer(entries)
+                return
+            except OSError as error:
+                self._fail(error)
+        self._refuse(entries)
+
+    def _write_lines(self, outcomes: list[_Entry], events: list[_Entry]) -> None:
+        entries = outcomes + events
+        if not entries:
+            return
+        if self._trouble is None:
+            try:
+                self._writer.write([entry.record for entry in entries])
+                _answer(entries)
+                return
+            except OSError as error:
+                self._fail(error)
+        self._refuse(events)
+        # The reserve is for calls that were let out, lest refused ones use it up.
+        open_ = self._writer.intents.open
+        in_flight = [entry for entry in outcomes if entry.record["eventID"] in open_]
+        late = [entry for entry in outcomes if entry.record["eventID"] not in open_]
+        if in_flight:
+            try:
+                self._writer.write_from_reserve([entry.record for entry in in_flight])
+                _answer(in_flight)
+            except OSError:
+                late += in_flight
+        for entry in late:
+            if len(self._backlog) < BACKLOG:
+                self._backlog.append(entry.record)
+            else:
+                self._lost += 1
+        self._refuse(late, count=False)
+
+    def _refuse(self, entries: list[_Entry], count: bool = True) -> None:
+        if entries:
+            self._refused += len(entries) if count else 0
+            _answer(entries, self._trouble)
+
+    def _fail(self, error: OSError) -> None:
+        if self._trouble is None:
+            self._since, self._refused, self._lost = time.time(), 0, 0
+        self._trouble = str(error) if isinstance(error, Vanished) else (error.strerror or type(error).__name__)
+
+    def _look(self) -> None:
+        if self._trouble is None:
+            try:
+                self._writer.check()
+            except OSError as error:
+                self._fail(error)
+
+    def _retry(self) -> None:
+        """Get going again: everything opened anew, the reserve full, the gap and what was missed written down."""
+        now, self._tried = time.time(), time.monotonic()
+        detail = {
+            "reason": self._trouble,
+            "since": self._since,
+            "until": now,
+            "refused": self._refused,
+            "late": len(self._backlog),
+            "lost": self._lost,
+        }
+        try:
+            self._writer.open()
+            self._writer.write([administrative("gap", detail, now), *self._backlog])
+        except OSError as error:
+            self._trouble = str(error) if isinstance(error, Vanished) else (error.strerror or type(error).__name__)
+            return
+        self._backlog.clear()
+        self._trouble = None
+
+
+def _answer(entries: list[_Entry], trouble: str | None = None) -> None:
+    """Wake those who wait: one call into each loop, whatever became of single tasks meanwhile."""
+
+    def resolve(found: list[_Entry]) -> None:
+        for entry in found:
+            if not entry.waiter.done():
+                if trouble is None:
+                    entry.waiter.set_result(None)
+                else:
+                    entry.waiter.set_exception(LedgerUnavailable(trouble))
+
+    for loop in {entry.loop for entry in entries}:
+        with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
+            loop.call_soon_threadsafe(resolve, [entry for entry in entries if entry.loop is loop])

@@ -1,0 +1,269 @@
+"""Recorded sessions: plain `.mitm` files that stock `mitmweb -r` and `mitmdump -nr` open, with nothing secret in them.
+
+mitmproxy's own save is not used: it writes the flow as it was signed and what was there before an edit, ends the whole
+proxy when the disk is full, and appends to a torn file so that everything after the tear is unreadable. This writer
+encodes the client's view of a call straight from the values that it is given, scrubbed, one flow at a time.
+
+    <directory>/<session id>/0001.mitm        flows, each `<length>:<data>}` (a tnetstring dictionary)
+"""
+
+import functools
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from mitmproxy import connection, http, version
+from mitmproxy.io import tnetstring
+
+from addons.ledger import scrub
+from addons.ledger.encoding import plain
+from addons.ledger.files import AppendFile, Vanished
+from addons.ledger.log import LedgerUnavailable
+
+FILE = re.compile(r"[0-9]{4,6}\.mitm")
+LENGTH = re.compile(rb"([0-9]{1,12}):")
+SESSION_ID = re.compile(r"[0-9a-f][0-9a-f-]{0,127}")
+LARGEST_FILE = 256 << 20  # bytes; the next flow begins a new file
+OPEN_FILES = 64
+SEEN = 1_024  # connections whose encoding is kept
+Headers = tuple[tuple[str, str], ...]
+
+
+class SessionRecorder:
+    """Appends flows to their session's file. Its methods block: call them from a thread. Any number may at once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._connections: dict[tuple[Any, ...], bytes] = {}
+        self._lock = threading.Lock()
+        self.healthy = True  # whether the last flow could be written
+
+    def append(
+        self,
+        session_id: str,
+        flow: http.HTTPFlow,
+        *,
+        request_headers: Headers,
+        request_body: bytes,
+        response_headers: Headers,
+        response_body: bytes,
+        scheme: str,
+        host: str,
+        port: int,
+        metadata: Mapping[str, Any],
+        request_note: str = "",
+        request_hidden: Collection[str] | None = None,
+        response_note: str = "",
+    ) -> str:
+        """Write one call as its client sees it; returns where it is, "<session>/0001.mitm#<n>", n from 0.
+
+        `response_body` is the masked one. A body that is not what was sent has a note that says why. `request_hidden`:
+        parameters in the request are hidden, these texts among them: its query, the parts of the path that are one of
+        them, and all headers that may repeat them are left out too. Of `flow` nothing is read but ids, times, method,
+        target, status, comment and connections. Flushed, not synced: the proof is the log. Raises `LedgerUnavailable`,
+        and ValueError for a session id that is none.
+        """
+        if not SESSION_ID.fullmatch(session_id):
+            raise ValueError("not a session id")
+        path = flow.request.data.path.decode("utf-8", "surrogateescape")
+        if request_hidden is not None:
+            parts = path.partition("?")[0].split("/")
+            path = "/".join("removed" if unquote(part) in request_hidden else part for part in parts)
+        if request_note:
+            size = len(request_body)
+            request_headers = scrub.replaced(request_headers, size, request_note, plain_only=request_hidden is not None)
+        if response_note:
+            response_headers = scrub.replaced(response_headers, len(response_body), response_note)
+        request = _message(flow.request.data, request_headers, request_body) | {
+            "host": host,
+            "port": port,
+            "method": flow.request.data.method,
+            "scheme": scheme.encode(),
+            "authority": b"",
+            "path": scrub.target(path).encode("utf-8", "surrogateescape"),
+        }
+        response = None
+        if flow.response is not None:
+            response = _message(flow.response.data, response_headers, response_body) | {
+                "status_code": flow.response.data.status_code,
+                "reason": flow.response.data.reason,
+            }
+        with self._lock:
+            try:
+                record = self._encode(flow, metadata, request, response)
+                try:
+                    found = self._session(session_id).write(record)
+                except Vanished:  # somebody removed it: begin a new one
+                    self._sessions.pop(session_id).close()
+                    found = self._session(session_id).write(record)
+            except OSError as error:
+                if failed := self._sessions.pop(session_id, None):
+                    failed.close()
+                self.healthy = False
+                raise LedgerUnavailable(f"can't write the session's recording: {error.strerror}") from error
+            self.healthy = True
+            return found
+
+    def _encode(
+        self, flow: http.HTTPFlow, metadata: Mapping[str, Any], request: dict[str, Any], response: dict[str, Any] | None
+    ) -> bytes:
+        """A flow as mitmproxy's FlowReader reads it, in the order of `Flow.get_state`."""
+        return _box(
+            [
+                _pair("version", version.FLOW_FORMAT_VERSION),
+                _pair("type", "http"),
+                _pair("id", flow.id),
+                _pair("error", flow.error.get_state() if flow.error else None),
+                _key("client_conn") + self._connection(flow.client_conn),
+                _key("server_conn") + self._connection(flow.server_conn),
+                _pair("intercepted", False),
+                _pair("is_replay", flow.is_replay),
+                _pair("marked", flow.marked),
+                _pair("metadata", plain(metadata)),
+                _pair("comment", plain(flow.comment)),
+                _pair("timestamp_created", flow.timestamp_created),
+                _pair("websocket", None),
+                _pair("backup", None),
+                _pair("request", request),
+                _pair("response", response),
+            ],
+            b"}",
+        )
+
+    def _connection(self, conn: connection.Connection) -> bytes:
+        """A connection, encoded once for all its flows, without certificates: they say nothing and cost kilobytes."""
+        stamp = (conn.id, conn.sni, conn.alpn, conn.peername, conn.timestamp_tls_setup, conn.timestamp_end, conn.error)
+        if (found := self._connections.get(stamp)) is None:
+            if len(self._connections) >= SEEN:
+                self._connections.clear()
+            state = conn.get_state() | {"certificate_list": []}
+            if "mitmcert" in state:
+                state["mitmcert"] = None
+            found = self._connections[stamp] = tnetstring.dumps(state)
+        return found
+
+    def _session(self, session_id: str) -> "_Session":
+        if found := self._sessions.get(session_id):
+            self._sessions.move_to_end(session_id)
+            return found
+        while len(self._sessions) >= OPEN_FILES:
+            self._sessions.popitem(last=False)[1].close()
+        found = self._sessions[session_id] = _Session(self.directory, session_id)
+        return found
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            while self._sessions:
+                self._sessions.popitem()[1].close()
+
+
+class _Session:
+    """The file that one session's flows go to. One process at a time writes a file: others begin the next one."""
+
+    def __init__(self, directory: Path, session_id: str) -> None:
+        self.id = session_id
+        self.folder = directory / session_id
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        numbers = [int(path.stem) for path in self.folder.glob("*.mitm") if FILE.fullmatch(path.name)]
+        self._open(max(numbers, default=1))
+
+    def _open(self, number: int) -> None:
+        while True:
+            self.number = number
+            path = self.folder / f"{number:04}.mitm"
+            self.file = AppendFile(path)
+            try:
+                if self.file.hold():
+                    self.count, end = scan(path)
+                    if end != self.file.size:
+                        self.file.trim(end)  # what stood behind a tear could not be read any more
+                    if end < LARGEST_FILE:
+                        return
+            except BaseException:
+                self.file.close()
+                raise
+            self.file.close()
+            number += 1
+
+    def write(self, record: bytes) -> str:
+        """Append one flow; returns its place."""
+        if self.file.size >= LARGEST_FILE:
+            self.file.close()
+            self._open(self.number + 1)
+        self.file.write(record, durable=False)
+        self.count += 1
+        return f"{self.id}/{self.number:04}.mitm#{self.count - 1}"
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def scan(path: Path) -> tuple[int, int]:
+    """How many whole flows a file has, and where the last of them ends. Records are `<length>:<data>}`."""
+    count = end = 0
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        while True:
+            file.seek(end)
+            match = LENGTH.match(file.read(16))
+            if not match:
+                return count, end
+            after = end + match.end() + int(match[1]) + 1
+            if after > size:
+                return count, end
+            file.seek(after - 1)
+            if file.read(1) != b"}":
+                return count, end
+            count, end = count + 1, after
+
+
+def _message(data: http.MessageData, headers: Headers, body: bytes) -> dict[str, Any]:
+    return {
+        "http_version": data.http_version,
+        "headers": tuple(
+            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+            for name, value in scrub.headers(headers)
+        ),
+        "content": scrub.body(body),
+        "trailers": None,
+        "timestamp_start": data.timestamp_start,
+        "timestamp_end": data.timestamp_end,
+    }
+
+
+# tnetstrings as mitmproxy.io.tnetstring writes them, several times faster: it builds them back to front.
+def _encode(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return b"%d:%b," % (len(value), value)
+    if isinstance(value, str):
+        text = value.encode()
+        return b"%d:%b;" % (len(text), text)
+    if value is None:
+        return b"0:~"
+    if isinstance(value, tuple | list):
+        return _box([_encode(item) for item in value], b"]")
+    if isinstance(value, dict):
+        return _box([_pair(key, item) for key, item in value.items()], b"}")
+    return tnetstring.dumps(value)
+
+
+def _box(parts: list[bytes], kind: bytes) -> bytes:
+    data = b"".join(parts)
+    return b"%d:%b%b" % (len(data), data, kind)
+
+
+def _pair(name: str, value: Any) -> bytes:
+    return _key(name) + _encode(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return _encode(name)
