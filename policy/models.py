@@ -49,10 +49,16 @@ def operations(service: str) -> frozenset[str]:
     return frozenset(name.decode() for name in _OPERATION.findall(_read(service)))
 
 
-@functools.lru_cache(maxsize=8)
-def _model(service: str) -> ServiceModel:
-    loader = botocore.loaders.Loader(extra_search_paths=[str(DATA)], include_default_search_paths=False)
-    return ServiceModel(loader.load_service_model(service, "service-2"), service_name=service)
+@functools.cache
+def loader() -> botocore.loaders.Loader:
+    """botocore's loader; one, as it remembers the list of services, which takes long to make."""
+    return botocore.loaders.Loader(extra_search_paths=[str(DATA)], include_default_search_paths=False)
+
+
+@functools.lru_cache(maxsize=64)
+def service_model(service: str) -> ServiceModel:
+    """The newest model of a service. Raises botocore's `UnknownServiceError`."""
+    return ServiceModel(loader().load_service_model(service, "service-2"), service_name=service)
 
 
 def parameters(service: str) -> frozenset[str]:
@@ -66,7 +72,7 @@ def has_parameter(service: str, path: str) -> bool:
 
 
 def _inputs(service: str) -> Iterator[Shape]:
-    model = _model(service)
+    model = service_model(service)
     for name in model.operation_names:
         if shape := model.operation_model(name).input_shape:
             yield shape

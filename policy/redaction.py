@@ -15,17 +15,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from botocore.exceptions import UnknownServiceError
-from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import Parser
 
-from policy import strict
+from policy import models, strict
 from policy.problems import Invalid, Problem
 
 PACKS = Path(__file__).parent / "packs"
@@ -201,13 +199,12 @@ def _target(
     return Target(shape, tuple(dict.fromkeys(chains))) if chains else None
 
 
-@lru_cache(maxsize=64)
 def _model(service: str) -> ServiceModel:
-    loader = Loader()
     try:
-        return ServiceModel(loader.load_service_model(service, "service-2"), service_name=service)
+        return models.service_model(service)
     except UnknownServiceError:
-        raise BadRule(f"no service {service}", _meant(service, loader.list_available_services("service-2"))) from None
+        known = models.loader().list_available_services("service-2")
+        raise BadRule(f"no service {service}", _meant(service, known)) from None
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

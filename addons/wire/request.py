@@ -1,0 +1,361 @@
+"""The one entry: an HTTP request as exactly one AWS call, or refused.
+
+    host -> candidate services -> what the request speaks -> operation -> parameters -> twins
+
+What the request speaks is told by its own marks, never by what the model prefers: `smithy-protocol` (rpc-v2-cbor),
+`X-Amz-Target` (json), `Action` (query, ec2), or else method and path (rest-json, rest-xml). The credential scope is a
+check that must agree with the matched endpoint; it never chooses.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from addons.wire import chunked, forms, hosts, models, plain, rest, routes, scalars
+from addons.wire.hosts import Candidate
+from addons.wire.message import Decoded, HttpRequest, Undecodable
+from addons.wire.scalars import UPGRADE, deny, shown
+from addons.wire.twins import Found, one
+
+MAX_HEADERS, MAX_TARGET, MAX_QUERY = 256, 64 * 1024, 2_000
+PRESIGNED = frozenset(
+    f"X-Amz-{name}"
+    for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
+)
+_SCOPE = r"[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[A-Za-z0-9._-]+)/aws4_request"
+_AUTHORIZATION = re.compile(rf"AWS4-HMAC-SHA256\s+Credential={_SCOPE}\s*,.*", re.ASCII)
+_CREDENTIAL = re.compile(_SCOPE, re.ASCII)
+_TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII without space and "#"
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(slots=True)
+class Reading:
+    """A request while it is read: its head, taken apart once."""
+
+    request: HttpRequest
+    headers: dict[str, str]  # lower-case names
+    path: str
+    query: dict[str, list[str | None]]
+    content_type: str
+    scope: tuple[str, str] | None  # (region, service)
+
+
+def decode(request: HttpRequest) -> Decoded:
+    """Read a request. Raises `Undecodable`: refused, with the reason and, where there is one, a hint."""
+    try:
+        return _decode(request)
+    except RecursionError:
+        raise Undecodable("the request is nested too deeply") from None
+
+
+def _decode(request: HttpRequest) -> Decoded:
+    if request.body is not None and len(request.body) > chunked.MAX_BODY:
+        deny("the body is too large")
+    reading = _read(request)
+    there = hosts.candidates(request.host)
+    if not there:
+        deny("the host serves no AWS API that is known", UPGRADE)
+    return one(_find(reading, _agreeing(reading, there)), reading.scope)
+
+
+def _read(request: HttpRequest) -> Reading:
+    if len(request.headers) > MAX_HEADERS or len(request.target) > MAX_TARGET:
+        deny("the request's head is too large")
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        key = name.lower()
+        if key in headers:
+            deny(f"the header {shown(key)} stands more than once")
+        headers[key] = value
+    if not _TARGET.fullmatch(request.target):
+        deny("the request target is not a path of printable ASCII")
+    path, mark, text = request.target.partition("?")
+    query: dict[str, list[str | None]] = {}
+    if mark:
+        for name, one in scalars.split_pairs(text, limit=MAX_QUERY, plus=False):
+            query.setdefault(name, []).append(one)
+    scope = _scope(headers, query)
+    if "X-Amz-Algorithm" in query:
+        query = {key: values for key, values in query.items() if key not in PRESIGNED}
+    content_type = headers.get("content-type", "")
+    kind, _, parameter = content_type.partition(";")
+    charset = parameter.strip().lower().replace('"', "")
+    if kind.strip().lower() == _FORM and charset not in ("", "charset=utf-8"):
+        deny("the form is not in UTF-8")
+    return Reading(request, headers, path, query, kind.strip().lower(), scope)
+
+
+def _scope(headers: dict[str, str], query: dict[str, list[str | None]]) -> tuple[str, str] | None:
+    """The credential scope as (region, service), or None for an unsigned request or a bearer token."""
+    authorization = headers.get("authorization")
+    if authorization is not None:
+        if "X-Amz-Algorithm" in query or "X-Amz-Credential" in query:
+            deny("the request is signed twice: in a header and in the query string")
+        if authorization.lower().startswith("bearer "):
+            return None
+        found = _AUTHORIZATION.fullmatch(authorization)
+    elif "X-Amz-Algorithm" in query or "X-Amz-Credential" in query:
+        values = query.get("X-Amz-Credential", [])
+        if query.get("X-Amz-Algorithm") != ["AWS4-HMAC-SHA256"] or len(values) != 1:
+            deny("the query string's signature is not SigV4")
+        found = _CREDENTIAL.fullmatch(values[0] or "")
+    else:
+        return None
+    if found is None:
+        deny("the signature is not SigV4")
+    return found["region"], found["service"]
+
+
+def _agreeing(reading: Reading, there: tuple[Candidate, ...]) -> list[Candidate]:
+    """The candidates that the credential scope agrees with."""
+    signable = [c for c in there if c.signing_name]
+    if not signable:
+        deny("the host takes SigV4a signatures only, which are not supported")
+    if reading.scope is None:
+        return signable
+    region, service = reading.scope
+    agreeing = [
+        c
+        for c in signable
+        if c.signing_name == service
+        and (c.signing_region == region if c.signing_region else hosts.in_partition(region, c.partition))
+    ]
+    if not agreeing:
+        expected = signable[0]
+        deny(
+            "the credential scope names another service or region than the host",
+            f"The host is signed as {expected.signing_name} in {expected.signing_region or 'the region of its data'}.",
+        )
+    return agreeing
+
+
+def _find(reading: Reading, there: list[Candidate]) -> list[Found]:
+    headers, query = reading.headers, reading.query
+    target = headers.get("x-amz-target")
+    if "smithy-protocol" in headers:
+        if target is not None:
+            deny("smithy-protocol and X-Amz-Target together")
+        return _cbor(reading, there)
+    if target is not None:
+        return _json(reading, there, target)
+    form = [c for c in there if {"query", "ec2"} & set(models.protocols(c.service))]
+    if form and (reading.content_type == _FORM or (reading.request.method == "GET" and "Action" in query)):
+        return _form(reading, form)
+    if reading.content_type == _FORM and [c.service for c in there] == ["cloudsearchdomain"]:
+        reading = _search(reading)
+    return _rest(reading, there)
+
+
+def _search(reading: Reading) -> Reading:
+    """CloudSearch's Search is a GET in the model; SDKs send its query string as a form, for its length."""
+    request = reading.request
+    if request.method != "POST" or request.body is None or chunked.codings(reading.headers):
+        deny("a form is sent by POST")
+    try:
+        pairs = scalars.split_pairs(request.body.decode("ascii"), limit=MAX_QUERY, plus=True)
+    except UnicodeDecodeError:
+        deny("the form holds bytes that are not encoded")
+    query = {key: list(values) for key, values in reading.query.items()}
+    for key, value in pairs:
+        if key in reading.query:
+            deny(f"the parameter {shown(key)} stands twice")
+        query.setdefault(key, []).append(value)
+    as_get = HttpRequest("GET", request.host, request.target, request.headers, b"")
+    return replace(reading, request=as_get, query=query)
+
+
+def _cbor(reading: Reading, there: list[Candidate]) -> list[Found]:
+    request = reading.request
+    if reading.headers["smithy-protocol"] != "rpc-v2-cbor":
+        deny("smithy-protocol names a protocol that is not known", UPGRADE)
+    found = re.fullmatch(r"/service/([A-Za-z0-9_.-]+)/operation/([A-Za-z0-9_]+)", reading.path, re.ASCII)
+    if found is None or request.method != "POST" or reading.query:
+        deny("not a POST to /service/NAME/operation/NAME")
+    if request.body and reading.content_type != "application/cbor":
+        deny("the content type is not application/cbor")
+    return _rpc(reading, there, f"{found[1]}.{found[2]}", "smithy-rpc-v2-cbor", plain.cbor_value)
+
+
+def _json(reading: Reading, there: list[Candidate], target: str) -> list[Found]:
+    if reading.request.method != "POST" or reading.path != "/" or reading.query:
+        deny("X-Amz-Target on something else than a POST to /")
+    there = [c for c in there if "json" in models.protocols(c.service)]
+    versions = {f"application/x-amz-json-{models.service_model(c.service).metadata.get('jsonVersion')}" for c in there}
+    if there and reading.content_type not in versions:
+        deny(f"the content type is not {min(versions)}")
+    return _rpc(reading, there, target, "json", plain.json_value)
+
+
+def _rpc(
+    reading: Reading, there: list[Candidate], target: str, protocol: str, parse: Callable[[bytes], Any]
+) -> list[Found]:
+    """The operation whose whole target (prefix and name) is this one, in JSON or CBOR."""
+    _known_headers(reading)
+    made = []
+    for candidate in there:
+        operation = models.targets(candidate.service).get(target)
+        if operation is None or protocol not in models.protocols(candidate.service):
+            continue
+        model = models.operation_model(candidate.service, operation)
+        if (model.endpoint or {}).get("hostPrefix", "") != candidate.prefix:
+            continue
+
+        def params(candidate: Candidate = candidate, model: Any = model) -> dict[str, Any]:
+            body = _body(reading, model)
+            if model.input_shape is None:
+                if body and parse(body) != {}:
+                    deny("a body on an operation that has none")
+                return {}
+            if not body and protocol == "smithy-rpc-v2-cbor":
+                return {}
+            reader = plain.readers(candidate.service, protocol != "json").reader(model.input_shape)
+            return cast(dict[str, Any], reader(parse(body), 1))
+
+        made.append(Found(candidate, operation, protocol, params))
+    if not made:
+        deny(f"the host's services have no operation {shown(target)}", UPGRADE)
+    return made
+
+
+def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
+    request, query = reading.request, reading.query
+    _known_headers(reading)
+    if reading.path != "/":
+        deny("a form on another path than /")
+    compressed = chunked.codings(reading.headers) == ["gzip"]
+    if request.method == "GET":
+        if request.body or compressed:
+            deny("a GET with a body")
+        if any(len(values) > 1 for values in query.values()):
+            deny("a parameter stands twice")
+        fields = {key: values[0] or "" for key, values in query.items()}
+    elif request.method == "POST":
+        if query:
+            deny("parameters in the query string of a form")
+        if chunked.codings(reading.headers) not in ([], ["gzip"]):
+            deny("the content encoding is not known")
+        if request.body is None:
+            deny("the operation's parameters are in the body, which is not there")
+        body = chunked.gunzip(request.body) if compressed else request.body
+        try:
+            fields = forms.parameters(body.decode("ascii"))
+        except UnicodeDecodeError:
+            deny("the form holds bytes that are not encoded")
+    else:
+        deny("a form is sent by GET or POST")
+    action, version = fields.pop("Action", None), fields.pop("Version", None)
+    if action is None or version is None:
+        deny("Action and Version are both needed")
+    tree, made = forms.tree(fields), []
+    for candidate in there:
+        model = models.service_model(candidate.service)
+        if action not in model.operation_names or model.metadata["apiVersion"] != version:
+            continue
+        operation = models.operation_model(candidate.service, action)
+        if compressed and "gzip" not in (operation.request_compression or {}).get("encodings", ()):
+            deny("a compressed body on an operation that takes none")
+        if (operation.endpoint or {}).get("hostPrefix", "") != candidate.prefix:
+            continue
+        protocol = "ec2" if "ec2" in models.protocols(candidate.service) else "query"
+
+        def params(service: str = candidate.service, operation: Any = operation, ec2: bool = protocol == "ec2") -> Any:
+            if operation.input_shape is None:
+                if tree:
+                    deny("parameters on an operation that has none", UPGRADE)
+                return {}
+            return forms.forms(service, ec2).read(operation.input_shape, tree)
+
+        made.append(Found(candidate, action, protocol, params))
+    if not made:
+        deny(f"the host's services have no action {shown(action)} of version {shown(version)}", UPGRADE)
+    return made
+
+
+def _rest(reading: Reading, there: list[Candidate]) -> list[Found]:
+    request = reading.request
+    matches: list[tuple[routes.Match, Candidate, str]] = []
+    plain_segments: list[str] | None = None
+    for candidate in there:
+        protocol = next((p for p in models.protocols(candidate.service) if p in ("rest-json", "rest-xml")), None)
+        if protocol is None:
+            continue
+        table = routes.routes(candidate.service)
+        if candidate.service == "s3" and candidate.label is None:
+            segments = rest.s3_segments(reading.path, candidate.bucket)
+        else:
+            segments = plain_segments = plain_segments or rest.path_segments(reading.path)
+        found = table.match(request.method, segments, reading.query, reading.headers, candidate.prefix)
+        found = [match for match in found if _fits_host(match.route, candidate)]
+        if found and candidate.service != "s3" and any(_slash(match) for match in found):
+            flat = [part for segment in segments for part in segment.split("/")]
+            other = table.match(request.method, flat, reading.query, reading.headers, candidate.prefix)
+            if any(match.route.operation != found[0].route.operation for match in other):
+                deny("an encoded slash in the path would make it another operation")
+        matches += [(match, candidate, protocol) for match in found]
+    if not matches:
+        spoken = {"json", "query", "ec2", "smithy-rpc-v2-cbor"} & {
+            p for c in there for p in models.protocols(c.service)
+        }
+        hint = UPGRADE if not spoken else f"The service speaks {' and '.join(sorted(spoken))}. {UPGRADE}"
+        deny("no operation of the host's services has this method, path, query and headers", hint)
+    best = max(match.score for match, _, _ in matches)
+    return [_bound(reading, *found) for found in matches if found[0].score == best]
+
+
+def _slash(match: routes.Match) -> bool:
+    """Whether a label that takes no ARN holds an encoded slash, which a careless reader takes for a plain one."""
+    return any(
+        "/" in value
+        and not (value.startswith("arn:") and "arn" in (label + match.route.uri[label][0]).lower())
+        and "{" + label + "+}" not in match.route.path
+        for label, value in match.labels.items()
+    )
+
+
+def _fits_host(route: routes.Route, candidate: Candidate) -> bool:
+    """S3's operations that share method and path, and differ by host alone."""
+    if candidate.service != "s3":
+        return True
+    directory = candidate.signing_name == "s3express" and candidate.bucket is None
+    if route.operation in ("ListBuckets", "ListDirectoryBuckets"):
+        return directory == (route.operation == "ListDirectoryBuckets")
+    return bool(route.prefix) == (candidate.label is not None)
+
+
+def _bound(reading: Reading, match: routes.Match, candidate: Candidate, protocol: str) -> Found:
+    route = match.route
+
+    def params() -> dict[str, Any]:
+        made = rest.head_parameters(match, reading.query, reading.request.headers)
+        body = reading.request.body
+        if body is not None and not route.streams:
+            body = _body(reading, models.operation_model(candidate.service, route.operation))
+        return made | rest.body_parameters(match, candidate.service, protocol, reading.headers, body)
+
+    return Found(candidate, route.operation, protocol, params, route.deprecated)
+
+
+def _body(reading: Reading, model: Any) -> bytes:
+    """The body of an operation that does not stream, decompressed where the operation takes that."""
+    body = reading.request.body
+    if body is None:
+        deny("the operation's parameters are in the body, which is not there")
+    codings = chunked.codings(reading.headers)
+    if codings == ["gzip"] and "gzip" in (model.request_compression or {}).get("encodings", ()):
+        return chunked.gunzip(body)
+    if codings and not (model.input_shape and _takes_encoding(model.input_shape)):
+        deny("the content encoding is not one that the operation takes")
+    if (reading.headers.get("x-amz-content-sha256") or "").startswith("STREAMING-"):
+        deny("an aws-chunked body on an operation that has no stream")
+    return body
+
+
+def _takes_encoding(shape: Any) -> bool:
+    return any(m.serialization.get("name", "").lower() == "content-encoding" for m in shape.members.values())
+
+
+def _known_headers(reading: Reading) -> None:
+    for name in reading.headers:
+        rest.check_header(name)
