@@ -61,6 +61,12 @@ def service_model(service: str) -> ServiceModel:
     return ServiceModel(loader().load_service_model(service, "service-2"), service_name=service)
 
 
+def forget() -> None:
+    """Drop the models that were loaded: a check reads many that no call will ever need."""
+    service_model.cache_clear()
+    loader.cache_clear()
+
+
 def parameters(service: str) -> frozenset[str]:
     """The top-level parameters of all operations of a service."""
     return frozenset(name for shape in _inputs(service) for name in shape.members)

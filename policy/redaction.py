@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+import botocore
 from botocore.exceptions import UnknownServiceError
 from botocore.model import ServiceModel
 from jmespath.exceptions import JMESPathError
@@ -86,15 +87,25 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """Every rule of every file, by operation. `hash` names the set in the ledger."""
+    """Every rule of every file. `hash` names the set in the ledger. A service's rules are compiled when it is used."""
 
     rules: tuple[RedactionRule, ...]
     hash: str
-    by_operation: dict[tuple[str, str], tuple[CompiledRule, ...]]
+    _compiled: dict[str, dict[str, tuple[CompiledRule, ...]]] = field(default_factory=dict, repr=False)
 
     def for_operation(self, service: str, operation: str) -> tuple[CompiledRule, ...]:
         """The rules that may find something in this operation's answer."""
-        return self.by_operation.get((service, operation), ())
+        return self.for_service(service).get(operation, ())
+
+    def for_service(self, service: str) -> dict[str, tuple[CompiledRule, ...]]:
+        """The rules of a service by operation. Raises `BadRule` for rules that were never checked."""
+        if (found := self._compiled.get(service)) is None:
+            compiled: dict[str, list[CompiledRule]] = {}
+            for rule in self.rules:
+                for name, plan in compile_rule(rule) if rule.service == service else ():
+                    compiled.setdefault(name, []).append(plan)
+            found = self._compiled[service] = {name: tuple(plans) for name, plans in compiled.items()}
+        return found
 
 
 class BadRule(Exception):
@@ -106,39 +117,52 @@ class BadRule(Exception):
         self.hint = hint
 
 
-def load_rules(files: Sequence[Path | str]) -> RuleSet:
-    """Read rule files and shipped packs (bare names) into one set. Raises `Invalid` with every problem of all files."""
+def load_rules(files: Sequence[Path | str], checked: Path | None = None) -> RuleSet:
+    """Read rule files and shipped packs (bare names) into one set. Raises `Invalid` with every problem of all files.
+
+    Checking a rule needs its service's model, of which there are many and large ones. `checked` is a file, in a place
+    that only the gateway's owner can write to, in which the last set that was found good is remembered.
+    """
     problems: list[Problem] = []
-    compiled: list[tuple[str, CompiledRule]] = []
+    read: list[tuple[RedactionRule, str, int]] = []
     for file in map(_resolve, files):
         try:
             loaded = strict.load(file, RuleFile)
         except Invalid as invalid:
             problems += invalid.problems
             continue
-        for number, rule in enumerate(loaded.value.rules):
-            try:
-                compiled += compile_rule(rule)
-            except BadRule as bad:
-                problems.append(Problem(str(file), loaded.lines.get(f"rules[{number}]", 0), bad.message, bad.hint))
+        lines = loaded.lines
+        read += [(rule, str(file), lines.get(f"rules[{n}]", 0)) for n, rule in enumerate(loaded.value.rules)]
+    found = rule_set(rule for rule, _, _ in read)
+    code = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    stamp = f"{found.hash} {botocore.__version__} {code}\n"
+    if not problems and checked and _content(checked) == stamp:
+        return found
+    for rule, name, line in read:
+        try:
+            compile_rule(rule)
+        except BadRule as bad:
+            problems.append(Problem(name, line, bad.message, bad.hint))
+    models.forget()
     if problems:
         raise Invalid(problems)
-    return _rule_set(compiled)
+    if checked:
+        checked.write_text(stamp)
+    return found
 
 
 def rule_set(rules: Iterable[RedactionRule]) -> RuleSet:
-    """Rules as one set. Raises `BadRule`."""
-    return _rule_set([found for rule in rules for found in compile_rule(rule)])
+    """Rules as one set, not checked yet."""
+    listed = tuple(rules)
+    text = json.dumps([[rule.service, rule.operations, rule.path, rule.mask] for rule in listed])
+    return RuleSet(listed, hashlib.sha256(text.encode()).hexdigest())
 
 
-def _rule_set(compiled: Sequence[tuple[str, CompiledRule]]) -> RuleSet:
-    rules = tuple({id(found.rule): found.rule for _, found in compiled}.values())
-    text = json.dumps([[rule.service, rule.operations, rule.path, rule.mask] for rule in rules])
-    by_operation: dict[tuple[str, str], list[CompiledRule]] = {}
-    for operation, found in compiled:
-        by_operation.setdefault((found.rule.service, operation), []).append(found)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return RuleSet(rules, digest, {name: tuple(found) for name, found in by_operation.items()})
+def _content(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
 
 
 def _resolve(file: Path | str) -> Path:
