@@ -1,0 +1,154 @@
+"""approve: hold a call until a named person decides, inside the `request` hook.
+
+mitmproxy's own `flow.intercept` is not used: a kill of an intercepted flow never answers its client. The web view's
+resume and kill buttons call the two methods that are laid over the flow while it waits.
+"""
+
+import time
+
+from mitmproxy import connection, ctx, hooks, http
+from mitmproxy import flow as mitmflow
+
+from addons import wire
+from addons.approvals.tickets import Ticket, TooMany, Verdict, ask_hash
+from addons.authorize import decide
+from addons.call import Approval, Call, Refusal, call_of
+from addons.flows import refuse
+from addons.services import Services
+from addons.text import one_line
+
+
+class Approve:
+    """Fills in `call.approval`; afterwards the policies are asked again, for they may have changed."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.held: dict[str, tuple[connection.Client, Ticket]] = {}  # flow id -> who waits
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Hold what needs a person, refuse what the person or the clock refused."""
+        call = call_of(flow)
+        if call is None or call.refusal or call.answered or not call.decision or call.decision.effect != "approve":
+            return None
+        if ctx.master.addons.get("view") is None:
+            return self._refuse(
+                flow, call, "this call needs a person's yes, and this gateway has no screen to give it on."
+            )
+        try:
+            call.ticket = ticket = self._ticket(call)
+        except TooMany:
+            return self._refuse(
+                flow, call, "this session has too many calls waiting for a person; wait for answers first."
+            )
+        if ticket.state == "spent":
+            text = f"this call was already sent once, under ticket {ticket.id}: {ticket.outcome or 'outcome unknown'}."
+            return self._refuse(flow, call, text)
+        if ticket.state == "denied":
+            return self._refuse(flow, call, f"refused by {ticket.by}, ticket {ticket.id}. {ticket.reason}")
+        await self.services.ledger.event("hold", ticket=ticket.id, eventID=call.id, **ticket.summary)
+        verdict = await self._hold(flow, call, ticket)
+        await self.services.ledger.event("hold-ended", ticket=ticket.id, eventID=call.id, verdict=verdict, by=ticket.by)
+        if verdict == "gone" or not self._connected(flow):
+            call.refusal = Refusal("approve", "ClientGone", "the caller left while its call was held; not sent.")
+            if flow.killable:
+                flow.kill()
+            return None
+        if verdict != "approved":
+            why = {"denied": f"refused by {ticket.by}. {ticket.reason}", "timed out": "nobody decided in time."}
+            return self._refuse(flow, call, f"{why.get(verdict, verdict)} (ticket {ticket.id})")
+        call.decision = decide(self.services, call)
+        if call.decision.effect == "deny":
+            return self._refuse(flow, call, f"approved, but the policy has changed since: {call.decision.why}")
+        if not call.session or call.session.expires <= time.time():
+            return self._refuse(flow, call, "approved, but the session has expired meanwhile: sign in again.")
+        if not self.services.tickets.spend(ticket):
+            return self._refuse(flow, call, f"ticket {ticket.id} was used already.")
+        return None
+
+    def _refuse(self, flow: http.HTTPFlow, call: Call, text: str) -> None:
+        access = self.services.rules.gateway.config.access_request
+        refuse(flow, call, Refusal("approve", "AccessDenied", text.strip()), access)
+
+    def _ticket(self, call: Call) -> Ticket:
+        assert call.decoded
+        assert call.session
+        assert call.decision
+        assert call.request
+        assert self.services.account
+        decoded, session = call.decoded, call.session
+        ask = ask_hash(
+            session.id,
+            self.services.account,
+            decoded.region,
+            decoded.service,
+            decoded.operation,
+            wire.ask_params(decoded),
+        )
+        summary = {
+            "subject": session.subject,
+            "groups": list(session.groups),
+            "sessionId": session.id,
+            "operation": f"{decoded.service}:{decoded.operation}",
+            "region": decoded.region,
+            "resources": sorted({result.item.resource for result in call.decision.items}),
+            "rule": call.decision.sid,
+            "params": wire.hide_sensitive_input(decoded),
+            "sourceIPAddress": call.source,
+        }
+        return self.services.tickets.take(ask, call.request.get("amz-sdk-invocation-id"), summary)
+
+    def _connected(self, flow: http.HTTPFlow) -> bool:
+        return flow.client_conn.connected
+
+    async def _hold(self, flow: http.HTTPFlow, call: Call, ticket: Ticket) -> Verdict:
+        tickets, started = self.services.tickets, time.monotonic()
+
+        def resume() -> None:
+            tickets.decide(ticket, "approved", screen_user(flow))
+
+        def kill() -> None:
+            tickets.decide(ticket, "denied", screen_user(flow))
+
+        flow.resume, flow.kill = resume, kill  # type: ignore[method-assign]
+        self.held[flow.id] = flow.client_conn, ticket
+        flow.intercepted, flow.comment = True, describe(ticket)
+        verdict: Verdict = "gone"
+        try:
+            await self._show(flow)
+            verdict = await tickets.wait(ticket)
+        finally:
+            del self.held[flow.id], flow.resume, flow.kill
+            flow.intercepted = False
+            call.approval = Approval(verdict, ticket.by, time.monotonic() - started)
+            flow.comment = f"{verdict.upper()}{f' by {ticket.by}' if ticket.by else ''}: {describe(ticket)}"
+            await self._show(flow)
+        return verdict
+
+    async def _show(self, flow: mitmflow.Flow) -> None:
+        await ctx.master.addons.trigger_event(hooks.UpdateHook([flow]))
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Keep what came of an approved call, for a retry of it: nothing is sent twice."""
+        call = call_of(flow)
+        if call and call.ticket and call.sent and flow.response:
+            call.ticket.outcome = f"AWS answered with status {call.upstream_status}"
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """A caller that has gone is never served."""
+        for waiting, ticket in list(self.held.values()):
+            if waiting is client:
+                self.services.tickets.gone(ticket)
+
+
+def screen_user(flow: mitmflow.Flow) -> str:
+    """Who pressed the button: the web handler names the person; mitmproxy's own commands can't."""
+    return str(flow.metadata.get("sluicegate_approver", "local-operator"))
+
+
+def describe(ticket: Ticket) -> str:
+    """One line for a list: who, operation, target, rule. Everything in it may be the agent's words."""
+    summary = ticket.summary
+    target = ", ".join(summary["resources"][:3]) + ("…" if len(summary["resources"]) > 3 else "")
+    return one_line(
+        f"{summary['subject']} wants {summary['operation']} on {target} [{summary['rule']}] ticket {ticket.id}"
+    )

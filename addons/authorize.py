@@ -1,0 +1,46 @@
+"""authorize: may it. The policies bound to the caller's groups decide; what they don't allow is refused."""
+
+from mitmproxy import http
+
+from addons.call import Call, Refusal, call_of
+from addons.flows import refuse
+from addons.services import Services
+from policy.model import Decision, Request
+
+
+class Authorize:
+    """Fills in `call.decision`."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Decide, and refuse what is denied."""
+        call = call_of(flow)
+        if call is None or call.refusal or call.answered:
+            return
+        call.decision = decide(self.services, call)
+        if call.decision.effect == "deny":
+            access = self.services.rules.gateway.config.access_request
+            refuse(flow, call, Refusal("authorize", "AccessDenied", call.decision.why), access)
+
+
+def decide(services: Services, call: Call) -> Decision:
+    """Ask the policies of the call's session, as they stand now."""
+    assert call.decoded
+    assert call.session
+    assert services.account
+    rules, decoded = services.rules, call.decoded
+    request = Request(
+        service=decoded.service,
+        operation=decoded.operation,
+        params=decoded.params,
+        region=decoded.region,
+        account=services.account,
+        partition=decoded.partition,
+        candidates=decoded.candidates,
+        subject=call.session.subject,
+        groups=call.session.groups,
+        context={"aws:SourceIp": call.source},
+    )
+    return rules.policies.decide(request, rules.bound(call.session))

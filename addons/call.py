@@ -1,0 +1,84 @@
+"""The one object that travels with a flow: each step fills in its own part and reads the earlier ones.
+
+It hangs beside the flow, never in `flow.metadata`: what is in there must be plain, or mitmproxy's dump drops the flow.
+"""
+
+import os
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http
+
+from addons.approvals.tickets import Ticket
+from addons.identity.session import Session
+from addons.wire import Decoded, Headers, HttpRequest
+from policy.model import Decision
+
+
+def event_id() -> str:
+    """A UUID of version 7 (RFC 9562): its first 48 bits are milliseconds, so identifiers sort by time."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    return str(uuid.UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call does not pass, in AWS's terms. `step` is the addon that refused."""
+
+    step: str
+    code: str
+    message: str
+    status: int = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a person decided about a held call."""
+
+    verdict: str  # "approved", "denied", "timed out", "gone", "shutting down"
+    by: str | None
+    seconds: float  # how long the call was held
+
+
+@dataclass(slots=True)
+class Call:
+    """One HTTP attempt of one AWS call."""
+
+    source: str  # the client's address
+    id: str = field(default_factory=event_id)
+    started: float = field(default_factory=time.time)
+    request: HttpRequest | None = None
+    private: bool = False  # carries a token or a minted secret: kept out of the web view and the recording
+    session: Session | None = None
+    access_key: str | None = None  # the synthetic key that signed
+    decoded: Decoded | None = None
+    decision: Decision | None = None
+    ticket: Ticket | None = None  # what it was held under
+    approval: Approval | None = None
+    refusal: Refusal | None = None
+    answered: bool = False  # by the gateway itself: the sign-in
+    intended: bool = False  # an intent is durable
+    sent: bool = False  # bytes may have reached AWS
+    upstream_status: int | None = None
+    head: Headers = ()  # the answer's headers, until it is masked
+    streams: bool = False  # the answer is passed on as it comes
+    masked: tuple[dict[str, Any], ...] = ()
+    streamed: int | None = None  # bytes delivered by a streamed answer
+    recorded: bool = False  # the outcome line is durable
+
+
+_calls: WeakKeyDictionary[http.HTTPFlow, Call] = WeakKeyDictionary()
+
+
+def call_of(flow: http.HTTPFlow) -> Call | None:
+    """The call of a flow, or None for a flow that is none of ours (loaded from a file, a tunnel's CONNECT)."""
+    return _calls.get(flow)
+
+
+def attach(flow: http.HTTPFlow, call: Call) -> Call:
+    """Let a call travel with a flow."""
+    _calls[flow] = call
+    return call

@@ -1,0 +1,232 @@
+"""Every configuration key of `gateway.yaml`, its type and its default; nothing else reads that file.
+
+The file is strict: an unknown key, a duplicate, a bad type or a missing file is a problem, and all problems are
+reported at once (`policy.problems.Invalid`). Paths are relative to the file. A key is here only once it works.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from policy import strict
+from policy.policies import resolve
+from policy.problems import Invalid, Problem
+
+ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
+
+
+class Duration(float):
+    """Seconds, written as `90s`, `15m`, `1h` or `400d`."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a duration; ValueError says what one looks like."""
+        if not (match := re.fullmatch(r"([0-9]{1,9})(s|m|h|d)", text)):
+            raise ValueError(f"{text!r} is no duration: write 30s, 15m, 1h or 7d")
+        return cls(int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens: a literal address and a port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `127.0.0.1:8080` or `[::1]:8080`."""
+        host, _, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            raise ValueError(f"{text!r} is no address: write 127.0.0.1:8080 or [::1]:8080") from None
+        if not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535:
+            raise ValueError(f"{text!r} has no port from 0 to 65535")
+        return cls(host, int(port))
+
+
+class Url(str):
+    """An http or https URL without user, query or fragment."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a URL; ValueError says what is wrong with it."""
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise ValueError(f"{text!r} is no http or https URL")
+        return cls(text)  # as written: an issuer's name is compared to the letter
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The web screen."""
+
+    listen: Address = Address("127.0.0.1", 8081)
+
+
+@dataclass(frozen=True, slots=True)
+class OidcIssuer:
+    """One OIDC provider whose tokens sign agents in."""
+
+    issuer: Url
+    audience: str = "sluicegate"
+    groups_claim: str = "groups"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How long synthetic credentials live. SDKs renew 15 minutes before the end, so shorter lives cost a call each."""
+
+    duration: Duration = Duration(3600)
+
+    def __post_init__(self) -> None:
+        if not 20 * 60 <= self.duration <= 12 * 3600:
+            raise ValueError("session.duration must be from 20m to 12h")
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """Who may sign in."""
+
+    local: bool = False
+    issuers: list[OidcIssuer] = field(default_factory=list)
+    session: SessionSettings = SessionSettings()
+
+    def __post_init__(self) -> None:
+        if not self.local and not self.issuers:
+            raise ValueError("nobody could sign in: set `local: true` or name an issuer")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCredentials:
+    """Where the real credentials come from: botocore's own chain, for the profile where one is named."""
+
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """How AWS is reached."""
+
+    credentials: UpstreamCredentials = UpstreamCredentials()
+    endpoint: Url | None = None
+    proxy: Url | None = None
+    ca: Path | None = None
+    connect_timeout: Duration = Duration(10)
+    read_timeout: Duration = Duration(300)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What a group may do, and the roles that its members may sign in to."""
+
+    policies: list[str]
+    roles: list[str]
+
+    def __post_init__(self) -> None:
+        for role in self.roles:
+            if not ROLE_ARN.fullmatch(role):
+                raise ValueError(f"{role!r} is no role ARN: write arn:aws:iam::111122223333:role/NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Approvals:
+    """How long a held call waits for a person."""
+
+    timeout: Duration = Duration(900)
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """Hosts outside AWS that are passed through unread: patterns such as `*.github.com`, or `all`."""
+
+    tunnel: list[str] | Literal["all"]
+
+    def __post_init__(self) -> None:
+        for pattern in [] if self.tunnel == "all" else self.tunnel:
+            if not re.fullmatch(r"(\*\.)?[a-z0-9.-]+|[0-9a-f:.]+", pattern):
+                raise ValueError(f"{pattern!r} is no host pattern: write api.example.com or *.example.com")
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Where the record of every call is written."""
+
+    directory: Path = Path("audit")
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """Where the recorded sessions are written."""
+
+    directory: Path = Path("sessions")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One gateway. `file` is where it was read from; the paths in it are absolute."""
+
+    groups: dict[str, Group]
+    identity: IdentitySettings
+    listen: Address = Address("127.0.0.1", 8080)
+    web: Web = Web()
+    state_directory: Path = Path("state")
+    upstream: Upstream = Upstream()
+    redaction: list[str] = field(default_factory=lambda: ["secrets"])
+    approvals: Approvals = Approvals()
+    access_request: str = ""
+    other_hosts: Literal["deny"] | Tunnel = "deny"
+    audit: Audit = Audit()
+    sessions: Sessions = Sessions()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A configuration with the files that it names, found and absolute."""
+
+    config: Config
+    file: Path
+    state: Path
+    audit: Path
+    sessions: Path
+    policies: dict[str, Path]  # as a group names it -> the file
+    redaction: tuple[Path, ...]
+    ca: Path | None
+
+
+def load(path: Path) -> Gateway:
+    """Read a configuration and find the files that it names. Raises `Invalid` with every problem."""
+    loaded = strict.load(path, Config)
+    config, base, problems = loaded.value, path.resolve().parent, []
+    policies: dict[str, Path] = {}
+    for group, settings in config.groups.items():
+        for index, name in enumerate(settings.policies):
+            policies[name] = resolve(name, base)
+            if not policies[name].is_file():
+                line = loaded.lines.get(f"groups.{group}.policies[{index}]", 0)
+                problems.append(Problem(str(path), line, f"no policy {name!r}", f"looked for {policies[name]}"))
+    redaction = tuple(resolve(name, base) for name in config.redaction)
+    for index, (name, file) in enumerate(zip(config.redaction, redaction, strict=True)):
+        if not file.is_file():
+            line = loaded.lines.get(f"redaction[{index}]", 0)
+            problems.append(Problem(str(path), line, f"no redaction rules {name!r}", f"looked for {file}"))
+    ca = base / config.upstream.ca if config.upstream.ca else None
+    if ca and not ca.is_file():
+        problems.append(Problem(str(path), loaded.lines.get("upstream.ca", 0), f"no certificate file {ca}"))
+    if problems:
+        raise Invalid(problems)
+    return Gateway(
+        config=config,
+        file=path.resolve(),
+        state=base / config.state_directory,
+        audit=base / config.audit.directory,
+        sessions=base / config.sessions.directory,
+        policies=policies,
+        redaction=redaction,
+        ca=ca,
+    )

@@ -1,0 +1,231 @@
+"""connect: where a connection goes. AWS hosts are read; others are tunnelled unread or refused, by configuration.
+
+CONNECT target, SNI and Host can be three different names, and mitmproxy connects to the first while AWS obeys the
+last: they must agree. Destinations are checked by address: no loopback, private or link-local one, no own port.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from mitmproxy import connection, http, tls
+from mitmproxy.proxy import server_hooks
+
+from addons import wire
+from addons.bounds import LARGEST_BODY
+from addons.call import Call, Refusal, attach, call_of
+from addons.config import Tunnel
+from addons.flows import abort, headers_of, refuse, request_of, source_of
+from addons.services import Services
+
+Place = ipaddress.IPv4Address | ipaddress.IPv6Address
+ONCE = frozenset({"host", "authorization", "content-length", "content-type", "content-encoding", "transfer-encoding"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a client asked to be connected to."""
+
+    host: str
+    port: int
+    aws: bool
+
+
+class Connect:
+    """The first step: attaches a `Call` to every request for AWS, and refuses what goes nowhere we serve."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.targets: WeakKeyDictionary[connection.Client, Target] = WeakKeyDictionary()
+        self.own_ports: set[int] = set()
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Let a client in to an AWS host (refusals come inside TLS, where SDKs show them), or to a listed one."""
+        if not flow.live:
+            return None
+        host, port = flow.request.data.host.lower(), flow.request.port
+        if flow.client_conn in self.targets:
+            return await self._forbid(flow, "A CONNECT inside a CONNECT is not served.")
+        if wire.host_kind(host) == "api":
+            if port != 443:
+                return await self._forbid(flow, "AWS is served on port 443 only.")
+            self.targets[flow.client_conn] = Target(host, port, aws=True)
+            return None
+        if not self._tunnelled(host):
+            return await self._forbid(flow, f"{host} is not served: no entry in other_hosts names it.")
+        self.targets[flow.client_conn] = Target(host, port, aws=False)
+        return None
+
+    async def _forbid(self, flow: http.HTTPFlow, why: str) -> None:
+        flow.response = http.Response.make(403, f"sluicegate: {why}\n", {"content-type": "text/plain"})
+        await self._note("connect-refused", flow.client_conn, flow.request.data.host, flow.request.port, why=why)
+
+    async def _note(self, kind: str, client: connection.Client, host: str, port: int, **detail: str) -> None:
+        await self.services.ledger.event(kind, host=host, port=port, sourceIPAddress=source_of(client), **detail)
+
+    def _tunnelled(self, host: str) -> bool:
+        rule = self.services.rules.gateway.config.other_hosts
+        if not isinstance(rule, Tunnel):
+            return False
+        if rule.tunnel == "all":
+            # Neither AWS's own hosts that are no API nor bare addresses, which may be AWS's: those must be named.
+            return wire.host_kind(host) == "other" and not is_address(host)
+        return any(host == p or (p.startswith("*.") and host.endswith(p[1:])) for p in rule.tunnel)
+
+    async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Pass a tunnel's TLS through unread; its server name must be the one that was asked for."""
+        client = data.context.client
+        target = self.targets.get(client)
+        if target and not target.aws:
+            if (data.client_hello.sni or target.host).lower() != target.host:
+                abort(client)
+                await self._note(
+                    "tunnel-refused", client, target.host, target.port, why="CONNECT and SNI name different hosts"
+                )
+                return
+            await self._note("tunnel", client, target.host, target.port)
+            data.ignore_connection = True  # only now that it is written down
+
+    async def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """The last check before a byte leaves: where the name really leads."""
+        if data.server.address is None:
+            return
+        host, port = data.server.address[:2]
+        upstream = self.services.rules.gateway.config.upstream
+        target = self.targets.get(data.client)
+        if (host, port) in (address_of(upstream.endpoint), address_of(upstream.proxy)) and target and target.aws:
+            return  # the operator's own choice, for signed calls: moto, LocalStack, a VPC endpoint, the company's proxy
+        if problem := await self._unreachable(data, target, host, port):
+            data.server.error = f"sluicegate: {problem}"
+            if target and not target.aws:  # a call of AWS's has a line of its own
+                await self._note("tunnel-refused", data.client, host, port, why=problem)
+
+    async def _unreachable(
+        self, data: server_hooks.ServerConnectionHookData, target: Target | None, host: str, port: int
+    ) -> str | None:
+        """Why a connection can't be made, or None."""
+        wait = self.services.rules.gateway.config.upstream.connect_timeout
+        try:
+            async with asyncio.timeout(wait):
+                infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, TimeoutError):
+            return f"{host} has no address"
+        places = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
+        for place in places:
+            if problem := self._off_limits(target, host, port, place):
+                return problem
+        if target and not target.aws:
+            # What was checked is what is connected to, whatever the name resolves to next.
+            data.server.address = (str(places[0]), port)
+        return None
+
+    def _off_limits(self, target: Target | None, host: str, port: int, place: Place) -> str | None:
+        place = getattr(place, "ipv4_mapped", None) or place
+        if port in self.own_ports and (place.is_loopback or is_own(place)):
+            return "this port is the gateway's own"
+        if place.is_global and not place.is_multicast:
+            return None
+        if target and target.aws and place.is_private and not (place.is_loopback or place.is_link_local):
+            return None  # a VPC endpoint under AWS's own name; its certificate is checked against that name
+        rule = self.services.rules.gateway.config.other_hosts
+        if isinstance(rule, Tunnel) and host in rule.tunnel:
+            return None
+        return f"{host} leads to {place}, which is not a public address"
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Attach the call; refuse requests whose names, framing or size are not plain."""
+        if not flow.live:
+            return
+        call = attach(flow, Call(source=source_of(flow.client_conn)))
+        target = self.targets.get(flow.client_conn)
+        access = self.services.rules.gateway.config.access_request
+        if problem := unsafe(flow, target):
+            refuse(flow, call, Refusal("connect", "AccessDenied", problem), access)
+            return
+        assert target
+        # Sign-ins carry a token and a minted secret: unsigned calls stay out of every view from the first moment.
+        call.private = "authorization" not in flow.request.headers
+        if body_size(flow) > LARGEST_BODY:
+            refuse(
+                flow,
+                call,
+                Refusal("connect", "RequestEntityTooLarge", f"bodies over {LARGEST_BODY} bytes are refused.", 413),
+            )
+            flow.kill()  # answering would mean reading the whole body first
+
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Take down the whole request."""
+        call, target = call_of(flow), self.targets.get(flow.client_conn)
+        if not call or not target or call.refusal:
+            return
+        call.request = request_of(flow, target.host)
+        if flow.response is not None:  # some other addon of mitmproxy's answered: that is no answer of AWS's
+            refuse(flow, call, Refusal("connect", "AccessDenied", "this path is not served."))
+
+
+def address_of(url: str | None) -> tuple[str, int] | None:
+    """The host and port that a URL names."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def is_own(place: Place) -> bool:
+    """Whether an address is this machine's: a socket can be bound to no other."""
+    family = socket.AF_INET6 if place.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(place), 0))
+        except OSError:
+            return False
+    return True
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address and no name."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def body_size(flow: http.HTTPFlow) -> int:
+    """The body's announced length: of the payload where it is chunked for AWS, else of the message."""
+    for name in ("content-length", "x-amz-decoded-content-length"):
+        value = flow.request.headers.get(name, "")
+        if value.isascii() and value.isdigit():
+            return int(value)
+    return LARGEST_BODY + 1 if "transfer-encoding" in flow.request.headers else 0
+
+
+def unsafe(flow: http.HTTPFlow, target: Target | None) -> str | None:
+    """Why a request's head can't be served, or None. Every name must be the same, every framing header single."""
+    request = flow.request
+    if target is None:
+        return "only https is served: set HTTPS_PROXY and let the SDK use its https endpoint."
+    if not target.aws:
+        return "only TLS is passed through a tunnel."
+    if not flow.client_conn.tls_established or request.http_version != "HTTP/1.1":
+        return "AWS is served over TLS and HTTP/1.1 only."
+    counts: dict[str, int] = {}
+    for name, _ in headers_of(request):
+        counts[name.lower()] = counts.get(name.lower(), 0) + 1
+    for name in ONCE:
+        if counts.get(name, 0) > 1:
+            return f"the header {name} stands more than once."
+    if "transfer-encoding" in counts and "content-length" in counts:
+        return "Content-Length and Transfer-Encoding together are refused."
+    host = (request.host_header or "").lower()
+    names = {host.removesuffix(":443"), (flow.client_conn.sni or "").lower()}
+    if request.authority:
+        names.add(request.authority.lower().removesuffix(":443"))
+    if names != {target.host}:
+        return "CONNECT, SNI and Host must name the same host."
+    if not request.path.startswith("/"):
+        return "the request target must be a path."
+    return None

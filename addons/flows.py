@@ -1,0 +1,100 @@
+"""Between mitmproxy's flows and the gateway's values: reading a request, putting a refusal, signing on the wire."""
+
+import time
+
+from mitmproxy import connection, ctx, http
+from mitmproxy.net.http import status_codes
+
+from addons import wire
+from addons.call import Call, Refusal, call_of
+from addons.ledger.log import LedgerUnavailable
+from addons.wire import Headers, HttpRequest, HttpResponse
+
+
+def text(value: bytes) -> str:
+    """Header bytes as text that gives the same bytes back."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def raw(value: str) -> bytes:
+    """The bytes of such a text."""
+    return value.encode("utf-8", "surrogateescape")
+
+
+def headers_of(message: http.Message) -> Headers:
+    """A message's headers as they came."""
+    return tuple((text(name), text(value)) for name, value in message.headers.fields)
+
+
+def fields(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
+    """Headers as mitmproxy holds them."""
+    return tuple((raw(name), raw(value)) for name, value in headers)
+
+
+def request_of(flow: http.HTTPFlow, host: str) -> HttpRequest:
+    """The request as received; `host` is the name that CONNECT, SNI and Host agree on."""
+    request = flow.request
+    return HttpRequest(request.method, host, request.path, headers_of(request), request.raw_content)
+
+
+def response_of(flow: http.HTTPFlow) -> HttpResponse:
+    """The answer that the flow holds."""
+    assert flow.response
+    return HttpResponse(flow.response.status_code, headers_of(flow.response), flow.response.raw_content or b"")
+
+
+def put_response(flow: http.HTTPFlow, response: HttpResponse, reason: str = "") -> None:
+    """Answer a flow with these bytes: no header is added, no body encoded anew."""
+    phrase = raw(reason or status_codes.RESPONSES.get(response.status, ""))
+    headers, now = http.Headers(fields(response.headers)), time.time()
+    flow.response = http.Response(b"HTTP/1.1", response.status, phrase, headers, response.body, None, now, now)
+
+
+def unknown(flow: http.HTTPFlow) -> HttpRequest:
+    """A request that was never read as a call: enough of it to answer in a protocol that its sender may know."""
+    return HttpRequest(flow.request.method, flow.request.host_header or "", flow.request.path, headers_of(flow.request))
+
+
+def refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal, access_request: str = "") -> None:
+    """Answer a call with an error in its own protocol, in the SDK's own words."""
+    call.refusal = refusal
+    message = f"sluicegate: {refusal.message}" + (f" {access_request}" if access_request else "")
+    answer = wire.refusal(
+        call.request or unknown(flow),
+        refusal.code,
+        message,
+        request_id=call.id,
+        status=refusal.status,
+        decoded=call.decoded,
+    )
+    flow.request.stream = False
+    put_response(flow, answer)
+
+
+def internal_error(flow: http.HTTPFlow, hook: str, error: BaseException | None) -> http.Response:
+    """The answer to a call about which one of our own hooks failed with `error`. Never raises."""
+    try:
+        call = call_of(flow) or Call(source="")
+        refusal = Refusal("dispatcher", "InternalFailure", f"internal error in {hook}; refused.", 500)
+        if isinstance(error, LedgerUnavailable):
+            refusal = Refusal(
+                "dispatcher", "ServiceUnavailable", f"the audit log can't be written ({error}); refused.", 503
+            )
+        refuse(flow, call, refusal)
+        assert flow.response
+        return flow.response
+    except Exception:
+        return http.Response.make(500, b"sluicegate: internal error", {"content-type": "text/plain"})
+
+
+def abort(client: connection.Client, end: connection.Connection | None = None) -> None:
+    """Drop a client's connection, or one that was opened for it (`end`), with nothing more written to it."""
+    handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
+    transport = handler and handler.transports.get(end or client)
+    if transport and transport.writer:
+        transport.writer.transport.abort()
+
+
+def source_of(client: connection.Client) -> str:
+    """The client's address as text."""
+    return str(client.peername[0]) if client.peername else ""

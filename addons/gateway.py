@@ -1,0 +1,165 @@
+"""The gateway as mitmproxy sees it: the list of its steps, in order, behind the fail-closed dispatcher.
+
+`sluicegate up` builds one with `Gateway(services)` before mitmproxy listens. The same file is a script:
+`mitmweb -s addons/gateway.py --set sluicegate_config=gateway.yaml` (or mitmdump). A script can be unloaded or
+reloaded by mitmproxy while it runs; the dispatcher then refuses everything until a complete gateway is back.
+"""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import addonmanager, contentviews, ctx, exceptions
+
+# As a script this file stands alone: its own folder's parent is where the packages are.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from addons import bounds, config, outgoing, reload
+from addons.approve import Approve
+from addons.authenticate import Authenticate
+from addons.authorize import Authorize
+from addons.connect import Connect
+from addons.decode import Decode
+from addons.dispatcher import install
+from addons.flows import internal_error
+from addons.identity.upstream import UpstreamUnavailable
+from addons.journal import Journal
+from addons.ledger.log import LedgerUnavailable
+from addons.record import Record
+from addons.redact import Redact
+from addons.screen import AgentView, AwsView
+from addons.services import Services
+from addons.sign import Sign
+from policy.problems import Invalid
+
+log = logging.getLogger(__name__)
+
+MANDATORY: dict[str, Any] = {  # option: value; why any other is not safe here
+    "mode": ["regular"],  # others have no CONNECT to hold a request against
+    "connection_strategy": "lazy",  # eager: connects upstream before any request was seen
+    "upstream_cert": False,  # True: connects upstream to copy a certificate
+    "rawtcp": False,  # True: raw bytes inside a CONNECT pass with no request to decide on
+    "http2": False,  # True: signed headers would have to be in the flow, not on the wire only
+    "onboarding": False,  # True: serves mitm.it to agents
+    "websocket": False,  # True: frames after a 101 pass unread
+    "allow_hosts": [],  # any: unmatched hosts are tunnelled with no hook at all
+    "ignore_hosts": [],  # the same
+    "tcp_hosts": [],
+    "udp_hosts": [],
+    "stream_large_bodies": None,  # any: bodies pass before they were decided on
+    "body_size_limit": str(bounds.LARGEST_ANSWER),  # what is buffered; see addons/bounds.py
+    "proxyauth": None,  # any: puts the password into every dump
+    "save_stream_file": None,  # any: dumps hold what our own recording leaves out
+    "hardump": "",  # the same
+    "store_streamed_bodies": False,
+    "map_remote": [],  # any: sends what was decided on elsewhere
+    "map_local": [],
+    "modify_headers": [],
+    "modify_body": [],
+    "stickyauth": None,  # any: one agent's headers on another's request
+    "stickycookie": None,
+    "anticache": False,  # True: changes signed headers
+    "anticomp": False,
+    "server_replay": [],  # any: answers that AWS never gave
+    "client_replay": [],  # any: calls that no agent made
+    "ssl_insecure": False,
+    "validate_inbound_headers": True,
+}
+
+
+class Gateway:
+    """All the steps of one gateway, a single addon to mitmproxy."""
+
+    name = "sluicegate"
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.connect = Connect(services)
+        self.watching: asyncio.Task[None] | None = None
+        self.addons = [
+            self.connect,
+            Authenticate(services),
+            Decode(services),
+            Authorize(services),
+            Approve(services),
+            Journal(services),
+            Sign(services),
+            bounds.Bounds(services),
+            Redact(services),
+            Record(services),
+        ]
+
+    def guard(self, manager: addonmanager.AddonManager) -> None:
+        """Put the fail-closed dispatcher over this gateway, and its bounds and its signing into mitmproxy."""
+        install(manager, tuple(self.addons), lambda: self.services.ready, internal_error, self._report)
+        bounds.install(self.services)
+        outgoing.install()
+        if (view := manager.get("view")) is not None and type(view) is not AgentView:  # an empty view is falsy
+            view.__class__ = AgentView
+        contentviews.add(AwsView)
+
+    async def _report(self, hook: str, error: BaseException) -> None:
+        if not isinstance(error, LedgerUnavailable):
+            await self.services.note("internal-error", hook=hook, error=type(error).__name__)
+
+    def configure(self, updated: set[str]) -> None:
+        """Refuse options under which calls could pass unread."""
+        for name in MANDATORY.keys() & updated:
+            if getattr(ctx.options, name) != MANDATORY[name]:
+                raise exceptions.OptionsError(f"sluicegate needs {name}={MANDATORY[name]!r}")
+
+    # These two return a task and are no coroutines: mitmproxy runs them without awaiting when a script is reloaded.
+    def running(self) -> "asyncio.Task[None]":
+        """Start what needs an event loop; without an account and a ledger nothing starts."""
+        self.connect.own_ports |= {address[1] for address in ctx.master.addons.get("proxyserver").listen_addrs()}
+        if "web_port" in ctx.options:
+            self.connect.own_ports.add(ctx.options.web_port)
+        return asyncio.ensure_future(self._start())
+
+    def done(self) -> "asyncio.Task[None]":
+        """Refuse what is held, write the closing event."""
+        if self.watching:
+            self.watching.cancel()
+        return asyncio.ensure_future(self.services.stop())
+
+    async def _start(self) -> None:
+        try:
+            await self.services.start()
+        except (UpstreamUnavailable, LedgerUnavailable) as error:
+            print(f"sluicegate: {error}", file=sys.stderr, flush=True)
+            sys.exit(2)
+        self.watching = asyncio.ensure_future(reload.watch(self.services))
+
+
+class Script:
+    """What makes a script of the gateway: its option, its settings, and the swap of the dispatcher."""
+
+    name = "sluicegate-script"
+
+    def __init__(self) -> None:
+        self.addons: list[Gateway] = []
+
+    def load(self, loader: addonmanager.Loader) -> None:
+        """Declare the option and close the gate: until a gateway is built, everything is refused."""
+        loader.add_option("sluicegate_config", str, "", "The gateway's configuration file.")
+        install(loader.master.addons, (), lambda: False, internal_error)
+
+    def configure(self, updated: set[str]) -> None:
+        """Build the gateway once its configuration is named."""
+        if self.addons or not ctx.options.sluicegate_config:
+            return
+        try:
+            services = Services(config.load(Path(ctx.options.sluicegate_config)))
+        except (Invalid, ValueError, OSError) as error:
+            raise exceptions.OptionsError(f"sluicegate: {error}") from error
+        gateway = Gateway(services)
+        gateway.guard(ctx.master.addons)
+        ctx.options.update(**MANDATORY, confdir=str(services.authority.directory))
+        ctx.master.addons.register(gateway)
+        self.addons.append(gateway)
+
+
+if __name__.startswith("__mitmproxy_script__"):
+    addons = [Script()]

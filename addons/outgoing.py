@@ -1,0 +1,43 @@
+"""Real credentials exist only in the bytes that are sent: never in a flow, where the web view, dumps and filters look.
+
+The signed headers of a request wait here, beside the flow, and are swapped in by mitmproxy's HTTP/1 writer for the one
+time that it writes them. A request whose headers are not here goes out with what the agent sent, which AWS refuses:
+also after an HTTP/2 upstream (switched off), or a second sending.
+"""
+
+import dataclasses
+from collections.abc import Generator
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http
+from mitmproxy.proxy.layers.http._events import RequestHeaders
+from mitmproxy.proxy.layers.http._http1 import Http1Client
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+_waiting: WeakKeyDictionary[http.Request, Fields] = WeakKeyDictionary()
+_send = Http1Client.send
+
+
+def send_with(request: http.Request, headers: Fields) -> None:
+    """Write these headers instead of the request's own when it is sent."""
+    _waiting[request] = headers
+
+
+def forget(request: http.Request) -> None:
+    """The request will not be sent after all, or has been."""
+    _waiting.pop(request, None)
+
+
+def _signed_send(self: Http1Client, event: Any) -> Generator[Any, Any, None]:
+    if isinstance(event, RequestHeaders) and (headers := _waiting.pop(event.request, None)):
+        signed = event.request.copy()
+        signed.headers = http.Headers(headers)
+        event = dataclasses.replace(event, request=signed)
+    yield from _send(self, event)
+
+
+def install() -> None:
+    """Put this into mitmproxy's HTTP/1 client; doing it twice changes nothing."""
+    Http1Client.send = _signed_send  # type: ignore[method-assign]

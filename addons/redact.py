@@ -1,0 +1,74 @@
+"""redact: mask what comes back. The raw answer leaves the flow before anything else can look at it.
+
+mitmweb serves whatever the flow holds, at any await: so this hook awaits nothing, and puts back only the masked answer.
+"""
+
+from mitmproxy import http
+
+from addons import wire
+from addons.bounds import LARGEST_ANSWER
+from addons.call import Call, Refusal, call_of
+from addons.flows import headers_of, put_response, refuse, text
+from addons.redaction import Unredactable, redact
+from addons.services import Services
+from addons.wire import HttpResponse
+
+FRAMING = frozenset({"connection", "content-encoding", "content-length", "content-type", "date", "transfer-encoding"})
+
+
+class Redact:
+    """Fills in `call.masked`."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Decide, per operation and never by size, whether the body is passed through as it comes."""
+        call = call_of(flow)
+        if call is None or not call.sent or call.refusal or flow.response is None:
+            return
+        call.upstream_status = flow.response.status_code
+        call.streams = self._passes(call, flow.response.status_code)
+        if call.streams:
+            return
+        # While the body arrives, what was received can be seen on the screen: headers hold secrets, too.
+        call.head = headers_of(flow.response)
+        length = flow.response.headers.get("content-length", "0")
+        flow.response.headers = http.Headers([f for f in flow.response.headers.fields if text(f[0]).lower() in FRAMING])
+        if not (length.isascii() and length.isdigit()) or (
+            int(length) > LARGEST_ANSWER and flow.request.method != "HEAD"
+        ):
+            call.refusal = Refusal("redact", "AccessDenied", "the answer is too large to be checked.")
+            flow.kill()
+
+    def _passes(self, call: Call, status: int) -> bool:
+        """Whether an answer is a stream in which no rule can find anything. Errors are never streams."""
+        assert call.decoded
+        rules = self.services.rules.redaction
+        if status >= 300 or any(rules.for_operation(*candidate) for candidate in call.decoded.candidates):
+            return False
+        return wire.response_is_event_stream(call.decoded) or wire.response_is_streaming_blob(call.decoded)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Mask, or refuse what can't be masked with certainty."""
+        call = call_of(flow)
+        if call is None or not call.sent or call.refusal or call.streams or not call.decoded or flow.response is None:
+            return
+        raw = HttpResponse(flow.response.status_code, call.head, flow.response.raw_content or b"")
+        reason, flow.response, call.head = flow.response.reason, None, ()
+        try:
+            redacted = redact(self.services.rules.redaction, call.decoded, raw, self.services.mask_key)
+        except Unredactable as error:
+            why = f"the answer can't be masked with certainty ({error}); the call itself was carried out."
+            refuse(flow, call, Refusal("redact", "AccessDenied", why))
+            return
+        call.masked = tuple(
+            {"rule": m.rule, "locations": m.locations, "fingerprint": m.fingerprint} for m in redacted.masked
+        )
+        put_response(flow, redacted.response, reason)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """An answer that did not arrive whole, or whose head mitmproxy refused, was never masked: it goes nowhere."""
+        call = call_of(flow)
+        if call and call.sent and not call.streams and not call.recorded:
+            flow.response, call.head = None, ()

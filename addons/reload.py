@@ -1,0 +1,42 @@
+"""Reading the policy again while the gateway runs: on SIGHUP, or when one of its files has changed."""
+
+import asyncio
+import contextlib
+import signal
+
+from addons.services import Services
+
+INTERVAL = 2.0  # seconds between looks at the files
+Stamp = tuple[int, int, int]
+
+
+async def watch(services: Services) -> None:
+    """Reload whenever it is asked for, until cancelled. A broken file leaves the old policy in force."""
+    asked = asyncio.Event()
+    with contextlib.suppress(NotImplementedError, ValueError):  # no signals on this platform, or in this thread
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    seen = stamps(services)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asked.wait(), INTERVAL)
+        if not asked.is_set() and stamps(services) == seen:
+            continue
+        asked.clear()
+        seen = stamps(services)
+        await services.reload()
+        # A reload may have named other files; what changed while it ran is looked at again.
+        if (now := stamps(services)).keys() != seen.keys():
+            seen = now
+
+
+def stamps(services: Services) -> dict[str, Stamp | None]:
+    """Each file of the configuration with its time, size and inode; None where it can't be looked at."""
+    gateway = services.rules.gateway
+    found: dict[str, Stamp | None] = {}
+    for path in (gateway.file, *gateway.policies.values(), *gateway.redaction):
+        try:
+            status = path.stat()
+            found[str(path)] = (status.st_mtime_ns, status.st_size, status.st_ino)
+        except OSError:
+            found[str(path)] = None
+    return found
