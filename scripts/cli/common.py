@@ -10,6 +10,8 @@ import typer
 from addons import config
 from policy.problems import Invalid
 
+STATE_FILE = "ready.json"  # in the state directory: proxy, web, ca and pid of the gateway that runs
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", help="The configuration; default $SLUICEGATE_CONFIG, else ./gateway.yaml."),

@@ -1,0 +1,57 @@
+"""The command's own directory: what it needs to trust the gateway and to sign in, and a token that never grows old."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+from addons.identity import private_file
+from certs import bundles
+from scripts.client.environment import Files
+
+PRELOAD = Path(__file__).parent / "node_preload.cjs"
+OWN_BUNDLES = (  # where operators name the roots of their company
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "AWS_CA_BUNDLE",
+)
+
+
+class Directory:
+    """A temporary directory (0700) that the command may read. Use as a context: it is gone afterwards."""
+
+    def __init__(self, root: Path, environ: Mapping[str, str], token: Callable[[], bytes]) -> None:
+        """Copy the roots from the authority's `root.pem`. `token` makes a new token each time it is called."""
+        self.path = Path(tempfile.mkdtemp(prefix="sluicegate-run-")).resolve()
+        self.files = Files(*(self.path / n for n in ("root.pem", "bundle.pem", "trust.p12", "token", "node.cjs")))
+        self._token = token
+        try:
+            ours = root.read_bytes()
+            own = {Path(environ[name]) for name in OWN_BUNDLES if environ.get(name)}
+            whole = b"".join([bundles.system_roots(), *map(bundles.read_pem, sorted(own)), ours])
+            self.files.root.write_bytes(ours)
+            self.files.bundle.write_bytes(whole)
+            self.files.trust_store.write_bytes(bundles.java_trust_store(whole))
+            shutil.copyfile(PRELOAD, self.files.preload)
+            self.refresh()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def refresh(self) -> None:
+        """Write a new token; a client that reads meanwhile sees the old or the new, whole."""
+        private_file.replace(self.files.token, self._token())
+
+    def close(self) -> None:
+        """Remove the directory."""
+        shutil.rmtree(self.path, ignore_errors=True)
