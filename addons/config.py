@@ -6,6 +6,7 @@ reported at once (`policy.problems.Invalid`). Paths are relative to the file. A 
 
 import ipaddress
 import re
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -216,8 +217,12 @@ def load(path: Path) -> Gateway:
             line = loaded.lines.get(f"redaction[{index}]", 0)
             problems.append(Problem(str(path), line, f"no redaction rules {name!r}", f"looked for {file}"))
     ca = base / config.upstream.ca if config.upstream.ca else None
-    if ca and not ca.is_file():
-        problems.append(Problem(str(path), loaded.lines.get("upstream.ca", 0), f"no certificate file {ca}"))
+    if ca:
+        try:
+            ssl.create_default_context(cafile=ca)
+        except OSError as error:  # ssl's own errors too
+            line = loaded.lines.get("upstream.ca", 0)
+            problems.append(Problem(str(path), line, f"no certificates can be read from {ca}", error.strerror or ""))
     if problems:
         raise Invalid(problems)
     return Gateway(
