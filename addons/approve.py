@@ -5,6 +5,7 @@ resume and kill buttons call the two methods that are laid over the flow while i
 """
 
 import time
+from hashlib import sha256
 
 from mitmproxy import connection, ctx, hooks, http
 from mitmproxy import flow as mitmflow
@@ -15,7 +16,6 @@ from addons.authorize import decide
 from addons.call import Approval, Call, Refusal, call_of
 from addons.flows import refuse
 from addons.services import Services
-from addons.text import one_line
 
 
 class Approve:
@@ -76,13 +76,16 @@ class Approve:
         assert call.request
         assert self.services.account
         decoded, session = call.decoded, call.session
+        # A streamed payload is no parameter, but it is what is being sent: a yes to one content is no yes to another.
+        body = call.request.body or b""
+        content = {"(content)": sha256(body).hexdigest()} if wire.has_streaming_input(decoded) else {}
         ask = ask_hash(
             session.id,
             self.services.account,
             decoded.region,
             decoded.service,
             decoded.operation,
-            wire.ask_params(decoded),
+            wire.ask_params(decoded) | content,
         )
         summary = {
             "subject": session.subject,
@@ -111,16 +114,18 @@ class Approve:
 
         flow.resume, flow.kill = resume, kill  # type: ignore[method-assign]
         self.held[flow.id] = flow.client_conn, ticket
-        flow.intercepted, flow.comment = True, describe(ticket)
+        flow.intercepted = True
         verdict: Verdict = "gone"
         try:
             await self._show(flow)
-            verdict = await tickets.wait(ticket)
+            if ticket.state == "denied":  # before there was anybody waiting to be told
+                verdict = "denied"
+            elif self._connected(flow):
+                verdict = await tickets.wait(ticket)
         finally:
             del self.held[flow.id], flow.resume, flow.kill
             flow.intercepted = False
             call.approval = Approval(verdict, ticket.by, time.monotonic() - started)
-            flow.comment = f"{verdict.upper()}{f' by {ticket.by}' if ticket.by else ''}: {describe(ticket)}"
             await self._show(flow)
         return verdict
 
@@ -143,12 +148,3 @@ class Approve:
 def screen_user(flow: mitmflow.Flow) -> str:
     """Who pressed the button: the web handler names the person; mitmproxy's own commands can't."""
     return str(flow.metadata.get("sluicegate_approver", "local-operator"))
-
-
-def describe(ticket: Ticket) -> str:
-    """One line for a list: who, operation, target, rule. Everything in it may be the agent's words."""
-    summary = ticket.summary
-    target = ", ".join(summary["resources"][:3]) + ("…" if len(summary["resources"]) > 3 else "")
-    return one_line(
-        f"{summary['subject']} wants {summary['operation']} on {target} [{summary['rule']}] ticket {ticket.id}"
-    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from mitmproxy import http
@@ -37,7 +38,12 @@ class Authenticate:
         except sigv4.SignatureRefused as error:
             refuse(flow, call, Refusal("authenticate", error.code, error.message), self._access())
         except wire.Undecodable as error:
-            refuse(flow, call, Refusal("authenticate", "AccessDenied", f"{error.reason} {error.hint}"), self._access())
+            refuse(
+                flow,
+                call,
+                Refusal("authenticate", "AccessDenied", f"{error.reason}. {error.hint}".strip()),
+                self._access(),
+            )
 
     def _access(self) -> str:
         return self.services.rules.gateway.config.access_request
@@ -64,7 +70,9 @@ class Authenticate:
         rules, account = self.services.rules, self.services.account
         assert account
         params = call.decoded.params
-        call.decoded = None  # its parameters hold the token
+        # What is written down is who was asked for, never the token.
+        named = {name: value for name, value in params.items() if name in ("RoleArn", "RoleSessionName")}
+        call.decoded = replace(call.decoded, params=named)
         try:
             answer, session = await asyncio.to_thread(
                 exchange.answer,

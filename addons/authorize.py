@@ -1,5 +1,7 @@
 """authorize: may it. The policies bound to the caller's groups decide; what they don't allow is refused."""
 
+from dataclasses import replace
+
 from mitmproxy import http
 
 from addons.call import Call, Refusal, call_of
@@ -43,4 +45,11 @@ def decide(services: Services, call: Call) -> Decision:
         groups=call.session.groups,
         context={"aws:SourceIp": call.source},
     )
-    return rules.policies.decide(request, rules.bound(call.session))
+    decision = rules.policies.decide(request, rules.bound(call.session))
+    if decision.effect != "deny" and (account := decoded.host_account) not in (None, services.account):
+        # Whose resource a plain name means there, AWS does not say: each must be named by its ARN, as SDKs see to it.
+        named = {result.item.resource.split(":")[4] for result in decision.items if result.item.resource != "*"}
+        if named != {account}:
+            why = f"the host is account {account}'s, but the parameters name resources of another"
+            return replace(decision, effect="deny", sid=None, why=why)
+    return decision

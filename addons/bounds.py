@@ -45,15 +45,16 @@ def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
     if self.request is not before:
         return
     if self.state == self.done:
-        _write_down(self.conn, "not HTTP/1.1")
+        write_down(self.conn, "not HTTP/1.1")
     elif len(self.buf) > LARGEST_HEAD:
-        _write_down(self.conn, "the request's head does not end")
+        write_down(self.conn, "the request's head does not end")
         yield commands.SendData(self.conn, b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
         yield commands.CloseConnection(self.conn)
         self.state = self.done
 
 
-def _write_down(client: connection.Connection, why: str) -> None:
+def write_down(client: connection.Connection, why: str) -> None:
+    """Write that a connection brought something that is no request."""
     for note in _note:
         note(cast("connection.Client", client), why)
 

@@ -22,6 +22,6 @@ class Decode:
         try:
             call.decoded = wire.decode(call.request)
         except wire.Undecodable as error:
-            message = " ".join(filter(None, ("can't read this as one AWS call:", error.reason, error.hint)))
+            message = f"can't read this as one AWS call: {error.reason}. {error.hint}".strip()
             access = self.services.rules.gateway.config.access_request
             refuse(flow, call, Refusal("decode", "AccessDenied", message), access)

@@ -5,7 +5,7 @@ import time
 from mitmproxy import connection, ctx, http
 from mitmproxy.net.http import status_codes
 
-from addons import wire
+from addons import outgoing, wire
 from addons.call import Call, Refusal, call_of
 from addons.ledger.log import LedgerUnavailable
 from addons.wire import Headers, HttpRequest, HttpResponse
@@ -58,7 +58,9 @@ def unknown(flow: http.HTTPFlow) -> HttpRequest:
 def refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal, access_request: str = "") -> None:
     """Answer a call with an error in its own protocol, in the SDK's own words."""
     call.refusal = refusal
-    message = f"sluicegate: {refusal.message}" + (f" {access_request}" if access_request else "")
+    message = f"sluicegate: {refusal.message}"
+    if access_request:
+        message += f"{'' if message[-1] in '.!?' else '.'} {access_request}"
     answer = wire.refusal(
         call.request or unknown(flow),
         refusal.code,
@@ -80,6 +82,9 @@ def internal_error(flow: http.HTTPFlow, hook: str, error: BaseException | None) 
             refusal = Refusal(
                 "dispatcher", "ServiceUnavailable", f"the audit log can't be written ({error}); refused.", 503
             )
+        if hook in ("requestheaders", "request"):  # signed or not, nothing has left
+            outgoing.forget(flow.request)
+            call.sent = False
         refuse(flow, call, refusal)
         assert flow.response
         return flow.response

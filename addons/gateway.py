@@ -16,7 +16,7 @@ from mitmproxy import addonmanager, contentviews, ctx, exceptions
 # As a script this file stands alone: its own folder's parent is where the packages are.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from addons import bounds, config, outgoing, reload
+from addons import bounds, config, failures, outgoing, reload
 from addons.approve import Approve
 from addons.authenticate import Authenticate
 from addons.authorize import Authorize
@@ -36,6 +36,7 @@ from policy.problems import Invalid
 
 log = logging.getLogger(__name__)
 
+GRACE = 2.0  # seconds that calls under way have to end in when the gateway stops
 MANDATORY: dict[str, Any] = {  # option: value; why any other is not safe here
     "mode": ["regular"],  # others have no CONNECT to hold a request against
     "connection_strategy": "lazy",  # eager: connects upstream before any request was seen
@@ -76,7 +77,7 @@ class Gateway:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.connect = Connect(services)
+        self.connect, self.record = Connect(services), Record(services)
         self.watching: asyncio.Task[None] | None = None
         self.addons = [
             self.connect,
@@ -88,13 +89,14 @@ class Gateway:
             Sign(services),
             bounds.Bounds(services),
             Redact(services),
-            Record(services),
+            self.record,
         ]
 
     def guard(self, manager: addonmanager.AddonManager) -> None:
         """Put the fail-closed dispatcher over this gateway, and its bounds and its signing into mitmproxy."""
         install(manager, tuple(self.addons), lambda: self.services.ready, internal_error, self._report)
         bounds.install(self.services)
+        failures.install()
         outgoing.install()
         if (view := manager.get("view")) is not None and type(view) is not AgentView:  # an empty view is falsy
             view.__class__ = AgentView
@@ -122,7 +124,12 @@ class Gateway:
         """Refuse what is held, write the closing event."""
         if self.watching:
             self.watching.cancel()
-        return asyncio.ensure_future(self.services.stop())
+        return asyncio.ensure_future(self._stop())
+
+    async def _stop(self) -> None:
+        self.services.tickets.close()  # first: what was held gets an answer, and a line, while there is a ledger
+        await self.record.drain(GRACE)
+        await self.services.stop()
 
     async def _start(self) -> None:
         try:
@@ -156,9 +163,9 @@ class Script:
             raise exceptions.OptionsError(f"sluicegate: {error}") from error
         gateway = Gateway(services)
         gateway.guard(ctx.master.addons)
-        ctx.options.update(**MANDATORY, confdir=str(services.authority.directory))
         ctx.master.addons.register(gateway)
-        self.addons.append(gateway)
+        self.addons.append(gateway)  # before options are set, which calls this again
+        ctx.options.update(**MANDATORY, confdir=str(services.authority.directory))
 
 
 if __name__.startswith("__mitmproxy_script__"):

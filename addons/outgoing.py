@@ -5,6 +5,7 @@ time that it writes them. A request whose headers are not here goes out with wha
 also after an HTTP/2 upstream (switched off), or a second sending.
 """
 
+import copy
 import dataclasses
 from collections.abc import Generator
 from typing import Any
@@ -32,8 +33,9 @@ def forget(request: http.Request) -> None:
 
 def _signed_send(self: Http1Client, event: Any) -> Generator[Any, Any, None]:
     if isinstance(event, RequestHeaders) and (headers := _waiting.pop(event.request, None)):
-        signed = event.request.copy()
-        signed.headers = http.Headers(headers)
+        signed = copy.copy(event.request)  # shallow: mitmproxy's own copy checks the type of every field again
+        signed.data = copy.copy(signed.data)
+        signed.data.headers = http.Headers(headers)
         event = dataclasses.replace(event, request=signed)
     yield from _send(self, event)
 

@@ -4,6 +4,7 @@ Exactly one line per HTTP attempt, in whatever way it ended: answered, refused, 
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
@@ -38,6 +39,13 @@ class Record:
         self.services = services
         self.digests: WeakKeyDictionary[http.HTTPFlow, Any] = WeakKeyDictionary()  # of streamed answers
         self.complained = 0.0
+        self.open: set[str] = set()  # calls without a line yet
+        self.idle = asyncio.Event()
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """A call has begun; `response` or `error` ends it."""
+        if call := call_of(flow):
+            self.open.add(call.id)
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Pass on a stream in which nothing is masked, after a durable note that delivery begins."""
@@ -56,17 +64,32 @@ class Record:
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Write how it ended, then let the answer go."""
-        await self._record(flow)
+        await self._once(flow)
 
     async def error(self, flow: http.HTTPFlow) -> None:
         """Write a call that ended without an answer."""
-        await self._record(flow)
+        await self._once(flow)
 
-    async def _record(self, flow: http.HTTPFlow) -> None:
+    async def _once(self, flow: http.HTTPFlow) -> None:
         call = call_of(flow)
         if call is None or call.recorded:
             return
         call.recorded = True
+        try:
+            await self._record(flow, call)
+        finally:
+            self.open.discard(call.id)
+            if not self.open:
+                self.idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until every call has its line, but not for long: the gateway stops."""
+        if self.open:
+            self.idle.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.idle.wait(), seconds)
+
+    async def _record(self, flow: http.HTTPFlow, call: Call) -> None:
         record = describe(self.services, flow, call)
         if record.body_sha256 is None and call.request:
             record.body_sha256 = (await asyncio.to_thread(hashlib.sha256, call.request.body or b"")).hexdigest()

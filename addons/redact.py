@@ -8,7 +8,7 @@ from mitmproxy import http
 from addons import wire
 from addons.bounds import LARGEST_ANSWER
 from addons.call import Call, Refusal, call_of
-from addons.flows import headers_of, put_response, refuse, text
+from addons.flows import fields, headers_of, put_response, refuse, text
 from addons.redaction import Unredactable, redact
 from addons.services import Services
 from addons.wire import HttpResponse
@@ -35,7 +35,10 @@ class Redact:
         call.head = headers_of(flow.response)
         length = flow.response.headers.get("content-length", "0")
         flow.response.headers = http.Headers([f for f in flow.response.headers.fields if text(f[0]).lower() in FRAMING])
-        if not (length.isascii() and length.isdigit()) or (
+        if call.upstream_status < 200:
+            call.refusal = Refusal("redact", "AccessDenied", "AWS switches to no other protocol.")
+            flow.kill()
+        elif not (length.isascii() and length.isdigit()) or (
             int(length) > LARGEST_ANSWER and flow.request.method != "HEAD"
         ):
             call.refusal = Refusal("redact", "AccessDenied", "the answer is too large to be checked.")
@@ -45,7 +48,7 @@ class Redact:
         """Whether an answer is a stream in which no rule can find anything. Errors are never streams."""
         assert call.decoded
         rules = self.services.rules.redaction
-        if status >= 300 or any(rules.for_operation(*candidate) for candidate in call.decoded.candidates):
+        if not 200 <= status < 300 or any(rules.for_operation(*candidate) for candidate in call.decoded.candidates):
             return False
         return wire.response_is_event_stream(call.decoded) or wire.response_is_streaming_blob(call.decoded)
 
@@ -54,18 +57,22 @@ class Redact:
         call = call_of(flow)
         if call is None or not call.sent or call.refusal or call.streams or not call.decoded or flow.response is None:
             return
-        raw = HttpResponse(flow.response.status_code, call.head, flow.response.raw_content or b"")
-        reason, flow.response, call.head = flow.response.reason, None, ()
+        received = flow.response
+        raw = HttpResponse(received.status_code, call.head, received.raw_content or b"")
+        flow.response, call.head = None, ()
         try:
             redacted = redact(self.services.rules.redaction, call.decoded, raw, self.services.mask_key)
         except Unredactable as error:
             why = f"the answer can't be masked with certainty ({error}); the call itself was carried out."
             refuse(flow, call, Refusal("redact", "AccessDenied", why))
             return
+        if redacted.response is raw:
+            received.headers, received.trailers, flow.response = http.Headers(fields(raw.headers)), None, received
+            return
         call.masked = tuple(
             {"rule": m.rule, "locations": m.locations, "fingerprint": m.fingerprint} for m in redacted.masked
         )
-        put_response(flow, redacted.response, reason)
+        put_response(flow, redacted.response, received.reason)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """An answer that did not arrive whole, or whose head mitmproxy refused, was never masked: it goes nowhere."""

@@ -1,4 +1,6 @@
-"""What the web screen holds and shows: the content view "AWS", and a bounded list of flows that keeps no secret."""
+"""What the web screen holds and shows: a comment a call, the content view "AWS", and a list that keeps no secret."""
+
+from collections.abc import Sequence
 
 import yaml
 from mitmproxy import contentviews, http
@@ -7,9 +9,23 @@ from mitmproxy.addons import view
 
 from addons import wire
 from addons.call import Call, call_of
-from addons.text import lines
+from addons.text import lines, one_line, short
 
 KEPT = 2_000  # flows on the screen; the oldest finished ones go first
+LARGEST = 64 * 1024 * 1024  # bytes of their bodies
+VERDICTS = {
+    "approved": "APPROVED",
+    "denied": "DENIED",
+    "timed out": "TIMED OUT",
+    "gone": "CALLER GONE",
+    "superseded": "SUPERSEDED by a retry",
+    "shutting down": "GATEWAY STOPPED",
+}
+
+
+def shown_call(flow: mitmflow.Flow) -> Call | None:
+    """The AWS call of a flow, if it is one."""
+    return call_of(flow) if isinstance(flow, http.HTTPFlow) else None
 
 
 class AgentView(view.View):
@@ -17,10 +33,30 @@ class AgentView(view.View):
 
     def add(self, flows: list[mitmflow.Flow]) -> None:  # type: ignore[override]
         """Show flows, the private ones excepted."""
-        super().add([f for f in flows if not (isinstance(f, http.HTTPFlow) and (c := call_of(f)) and c.private)])
-        if len(self._store) > KEPT:
+        super().add([f for f in flows if not ((call := shown_call(f)) and call.private)])
+        full = len(self._store) > KEPT or (
+            len(self._store) % 64 == 0 and sum(map(size, self._store.values())) > LARGEST
+        )
+        if full:
             done = [f for f in self._store.values() if not f.live or (isinstance(f, http.HTTPFlow) and f.response)]
-            self.remove([f for f in done if not f.killable][: KEPT // 10])
+            self.remove([f for f in done if not f.killable][: len(self._store) // 4])
+
+    def update(self, flows: Sequence[mitmflow.Flow]) -> None:
+        """Say in the list what each call is, and how it stands: while it is held, and when it has ended."""
+        due = [f for f in flows if not (call := shown_call(f)) or (not call.private and (call.ticket or call.recorded))]
+        for f in due:
+            if call := shown_call(f):
+                f.comment = comment(call)
+        if due:
+            super().update(due)
+
+
+def size(flow: mitmflow.Flow) -> int:
+    """Bytes of a flow's bodies."""
+    if not isinstance(flow, http.HTTPFlow):
+        return 0
+    answer = flow.response.raw_content if flow.response else None
+    return len(flow.request.raw_content or b"") + len(answer or b"")
 
 
 class AwsView(contentviews.Contentview):
@@ -31,22 +67,60 @@ class AwsView(contentviews.Contentview):
 
     def prettify(self, data: bytes, metadata: contentviews.Metadata) -> str:
         """The view's text."""
-        call = call_of(metadata.flow) if isinstance(metadata.flow, http.HTTPFlow) else None
-        if call is None or call.decoded is None:
-            raise ValueError("not an AWS call that the gateway has read")
+        call = shown_call(metadata.flow) if metadata.flow else None
+        if call is None or call.private:
+            raise ValueError("not an AWS call of this gateway")
         return summary(call)
 
     def render_priority(self, data: bytes, metadata: contentviews.Metadata) -> float:
         """Before every other view, for our calls only."""
-        call = call_of(metadata.flow) if isinstance(metadata.flow, http.HTTPFlow) else None
-        return 100.0 if call is not None and call.decoded is not None else -1.0
+        call = shown_call(metadata.flow) if metadata.flow else None
+        return 100.0 if call is not None and not call.private else -1.0
+
+
+def comment(call: Call) -> str:
+    """One line for the list: how it stands, who, operation, target, rule. Each part has its own room, so that no long
+    name pushes another out of sight."""
+    words = [state(call) + ":"]
+    if call.session:
+        words.append(one_line(call.session.subject, 60))
+    if call.decoded:
+        words.append(one_line(f"{call.decoded.service}:{call.decoded.operation}", 80))
+    if call.decision:
+        targets = sorted({result.item.resource for result in call.decision.items})
+        words += ["on", ", ".join(one_line(t, 120) for t in targets[:2])] if targets else []
+        words.append(f"and {len(targets) - 2} more" if len(targets) > 2 else "")
+        words.append(f"[{one_line(call.decision.sid, 60)}]" if call.decision.sid else "")
+    words.append(f"ticket {call.ticket.id}" if call.ticket else "")
+    if call.refusal and not (call.approval and call.approval.verdict != "approved"):
+        words.append("- " + one_line(call.refusal.message, 120))
+    words.append(f"- {count(call)} masked" if call.masked else "")
+    return " ".join(word for word in words if word)
+
+
+def state(call: Call) -> str:
+    """How a call stands, in a word or two."""
+    if call.approval and (call.approval.verdict != "approved" or not call.refusal):
+        by = f" by {one_line(call.approval.by, 40)}" if call.approval.by else ""
+        return VERDICTS.get(call.approval.verdict, call.approval.verdict.upper()) + by
+    if call.refusal:
+        return "REFUSED"
+    if call.ticket:
+        return "HELD"
+    return "allowed" if call.decision and call.decision.effect == "allow" else "..."
+
+
+def count(call: Call) -> int:
+    """How many values were masked in the answer."""
+    return sum(int(m.get("locations", 1)) for m in call.masked)
 
 
 def summary(call: Call) -> str:
-    """A call as YAML text."""
-    assert call.decoded
-    shown: dict[str, object] = {"operation": f"{call.decoded.service}:{call.decoded.operation}"}
-    shown["region"] = call.decoded.region
+    """A call as YAML text: what a person decides by comes first, the agent's own words last."""
+    shown: dict[str, object] = {}
+    if decoded := call.decoded:
+        shown["operation"] = f"{decoded.service}:{decoded.operation}"
+        shown["region"] = decoded.region
     if call.session:
         shown["who"] = {
             "subject": call.session.subject,
@@ -58,8 +132,12 @@ def summary(call: Call) -> str:
         shown["needs"] = [f"{r.item.action} on {r.item.resource}" for r in call.decision.items]
     if call.approval:
         shown["approval"] = {"verdict": call.approval.verdict, "by": call.approval.by}
+    elif call.ticket:
+        shown["approval"] = f"waits for a person, ticket {call.ticket.id}"
     if call.refusal:
         shown["refused"] = {"step": call.refusal.step, "code": call.refusal.code, "message": call.refusal.message}
-    shown["parameters"] = wire.hide_sensitive_input(call.decoded)
-    shown["masked"] = [dict(m) for m in call.masked]
-    return lines(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=120))
+    if call.sent:
+        shown["masked in the answer"] = [dict(m) for m in call.masked] or "nothing"
+    if call.decoded:
+        shown["parameters"] = wire.hide_sensitive_input(call.decoded)
+    return lines(yaml.safe_dump(short(shown), sort_keys=False, allow_unicode=True, width=100))

@@ -15,7 +15,16 @@ from addons.services import Services
 from addons.wire import HttpRequest, sigv4
 
 HOP_BY_HOP = frozenset(
-    {"proxy-authorization", "proxy-connection", "connection", "expect", "keep-alive", "te", "upgrade"}
+    {
+        "connection",
+        "expect",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "upgrade",
+    }
 )
 
 
@@ -86,6 +95,6 @@ def restore(flow: http.HTTPFlow) -> None:
     """Put the flow back to what the client sent."""
     call = call_of(flow)
     outgoing.forget(flow.request)
-    if call and call.request and call.sent:
+    if call and call.request:
         flow.request.scheme = "https"
         flow.request.data.host, flow.request.data.port = call.request.host, 443

@@ -1,15 +1,64 @@
-"""Showing the agent's words to people: no escapes, no direction marks, no length that pushes the rest out of sight."""
+"""Showing the agent's words to people: no escapes, no direction marks, no length that pushes the rest out of sight.
+
+What a reader can't see, or would see in another place, is shown as its code point: controls and format characters
+(terminal escapes, bidi marks, zero-width and tag characters), separators and spaces that are no plain space, fillers
+that look like nothing, and marks heaped on one letter (Unicode Technical Report 36, sections 2.5 to 2.7).
+"""
 
 import unicodedata
+from collections.abc import Mapping
+
+BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")  # letters and marks without any ink
+MARKS = 3  # combining marks on one letter; no living script needs more
 
 
 def one_line(value: str, limit: int = 300) -> str:
-    """Text for one line of a screen: controls and format characters (bidi marks) become their code points."""
-    shown = "".join(c if unicodedata.category(c)[0] != "C" else f"\\u{ord(c):04x}" for c in value)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    """Text for one line of a screen, at most `limit` characters of it: the start and the end of what is longer."""
+    if len(value) > 4 * limit:
+        value = value[: 2 * limit] + value[-2 * limit :]  # enough to cut from; escapes only make it longer
+    if not (value.isascii() and value.isprintable()):
+        value = "".join(_visible(value))
+    if len(value) <= limit:
+        return value
+    tail = min(60, limit // 4)
+    return value[: limit - tail - 1] + "…" + value[len(value) - tail :]
 
 
 def lines(value: str, limit: int = 20_000) -> str:
-    """The same for text of several lines."""
-    shown = "\n".join(one_line(line, limit) for line in value.split("\n"))
+    """The same for text of several lines; what is longer than `limit` ends with "…"."""
+    shown = "\n".join(one_line(line, limit) for line in value[: limit + 1].split("\n"))
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def short(value: object, limit: int = 400, members: int = 50) -> object:
+    """A tree of parameters with every text, list and map in it cut to what fits a screen, with a mark where it is."""
+    if isinstance(value, str):
+        return value if len(value) <= limit else one_line(value, limit)
+    if isinstance(value, bytes | bytearray):
+        return f"[{len(value):,} bytes]"
+    if isinstance(value, Mapping):
+        shown: dict[object, object] = {
+            one_line(str(name), limit): short(item, limit, members) for name, item in [*value.items()][:members]
+        }
+        return shown if len(value) <= members else shown | {"…": f"{len(value) - members:,} more"}
+    if isinstance(value, list | tuple | set | frozenset):
+        listed = [short(item, limit, members) for item in [*value][:members]]
+        return listed if len(value) <= members else [*listed, f"… {len(value) - members:,} more"]
+    return value if value is None or isinstance(value, bool | int | float) else one_line(str(value), limit)
+
+
+def _visible(value: str) -> list[str]:
+    shown, marks = [], 0
+    for c in value:
+        category = unicodedata.category(c)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        hidden = category[0] == "C" or (category[0] == "Z" and c != " ") or c in BLANK or _selects_variant(c)
+        if hidden or marks > MARKS:
+            shown.append(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}")
+        else:
+            shown.append(c)
+    return shown
+
+
+def _selects_variant(c: str) -> bool:
+    return "\ufe00" <= c <= "\ufe0f" or "\U000e0100" <= c <= "\U000e01ef"

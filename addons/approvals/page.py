@@ -5,13 +5,17 @@ known here is refused, so a new one in a later mitmproxy is closed until somebod
 """
 
 import ipaddress
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import tornado.web
+from mitmproxy import contentviews
 from mitmproxy.tools.web import app as web
+from mitmproxy.utils.strutils import cut_after_n_lines
 
 from addons.approvals.operators import OPERATOR, Operators
 from addons.approvals.tickets import Ticket, Tickets
+from addons.text import one_line
 
 READ_ONLY = frozenset(
     {
@@ -19,8 +23,6 @@ READ_ONLY = frozenset(
         web.Commands,
         web.Events,
         web.Flows,
-        web.FlowContent,
-        web.FlowContentView,
         web.Options,
         web.State,
     }
@@ -30,6 +32,24 @@ STRANGER = """<!doctype html><title>sluicegate</title><meta charset="utf-8">
 <h1>This screen opens with a one-time link</h1>
 <p>The link that brought you here was used already, or belongs to a gateway that has ended since.
 The person who runs the gateway gets a new one with <code>sluicegate approvals link</code>.</p>"""
+STYLE = '<link rel="stylesheet" href="./sluicegate/screen.css">'
+SHOWN = frozenset(  # request headers that hold neither a key nor the agent's secrets
+    {
+        "accept-encoding",
+        "amz-sdk-invocation-id",
+        "amz-sdk-request",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "smithy-protocol",
+        "transfer-encoding",
+        "user-agent",
+        "x-amz-date",
+        "x-amz-target",
+        "x-amz-user-agent",
+    }
+)
 UPDATES = web.ClientConnection  # the page's websocket: it only listens
 
 
@@ -50,7 +70,8 @@ class Home(web.RequestHandler):
         if "token" in self.request.arguments:
             self.redirect("/#/flows")
         else:
-            self.render("../index.html")
+            page = self.render_string("../index.html").decode()
+            self.finish(page.replace("<title>mitmproxy<", "<title>sluicegate<").replace("</head>", f"{STYLE}</head>"))
 
     def auth_fail(self, invalid_password: bool) -> None:
         """What stands there without a session."""
@@ -83,6 +104,34 @@ class Delete(web.RequestHandler):
         self.flow.kill()
 
 
+class Style(web.RequestHandler):
+    """Our own style over mitmweb's."""
+
+    def get(self) -> None:
+        """The style sheet."""
+        self.set_header("Content-Type", "text/css; charset=utf-8")
+        self.finish(Path(__file__).with_name("screen.css").read_bytes())
+
+
+class View(web.FlowContentView):
+    """A message as text. A request is shown as the call that it is: its bytes may hold the agent's secrets."""
+
+    def get(self, flow_id: str, message: str, content_view: str) -> None:
+        """The text of one view; answers are masked, so that any view of them will do."""
+        if message != "request":
+            super().get(flow_id, message, content_view)
+            return
+        metadata = contentviews.Metadata(flow=self.flow, http_message=getattr(self.flow, "request", None))
+        aws = contentviews.registry["AWS"]
+        try:
+            text = aws.prettify(b"", metadata)
+        except Exception:  # what can't be shown whole is not shown
+            text = "This request could not be read as an AWS call."
+        limit = int(self.get_query_argument("lines", "0"))
+        text = cut_after_n_lines(text, limit) if limit > 0 else text
+        self.write({"text": text, "view_name": aws.name, "syntax_highlight": "yaml", "description": ""})
+
+
 class TicketList(web.RequestHandler):
     """The open questions, for `sluicegate approvals list`."""
 
@@ -108,11 +157,13 @@ class TicketDecision(FromTerminal):
         tickets = tickets_of(self)
         ticket = tickets.all.get(ticket_id)
         if ticket is None:
-            raise web.APIError(404, f"no ticket {ticket_id}")
+            raise web.APIError(404, f"there is no ticket {one_line(ticket_id, 60)}: see `sluicegate approvals list`")
         reason = self.get_body_argument("reason", "")[:500]
         answer: Literal["approved", "denied"] = "approved" if verdict == "approve" else "denied"
         if not tickets.decide(ticket, answer, str(self.current_user), reason):
-            raise web.APIError(409, f"ticket {ticket_id} is {ticket.state} and can't be answered any more")
+            by = f" by {ticket.by}" if ticket.by else ""
+            state = "expired" if ticket.state == "waiting" else ticket.state + by
+            raise web.APIError(409, f"ticket {ticket.id} can't be answered any more: it is {state}")
         self.write({"ticket": as_json(ticket)})
 
 
@@ -167,13 +218,34 @@ def harden() -> None:
             safe.append((path, handler))
         elif handler is web.IndexHandler:
             safe.append((path, Home))
+        elif handler is web.FlowContentView:
+            safe.append((path, View))
         elif handler in READ_ONLY:
             safe.append((path, _only(handler, get)))
         else:
             safe.append((path, _only(handler, frozenset())))
     web.handlers[:] = safe
+    web.flow_to_json = _shown
     web.AuthRequestHandler.get_current_user = _current_user  # type: ignore[method-assign, assignment]
     web.RequestHandler.prepare = _prepare  # type: ignore[method-assign]
+
+
+_flow_to_json = web.flow_to_json
+
+
+def _shown(flow: Any) -> dict[str, Any]:
+    """A flow as the page's list gets it: no key of the agent's, no header that may hold a secret, no tricks."""
+    found = _flow_to_json(flow)
+    for name in ("request", "response"):
+        if headers := found.get(name, {}).get("headers"):
+            hide = name == "request"
+            found[name]["headers"] = [
+                (one_line(k, 100), "(hidden)" if hide and k.lower() not in SHOWN else one_line(v, 500))
+                for k, v in headers
+            ]
+    if "path" in found.get("request", {}):
+        found["request"]["path"] = one_line(found["request"]["path"], 500)
+    return found
 
 
 def _current_user(self: web.AuthRequestHandler) -> str | None:
@@ -232,10 +304,11 @@ def install(app: tornado.web.Application, operators: Operators, services: Servic
     app.add_handlers(
         r".*",
         [
+            (r"/sluicegate/screen.css", Style),
             (r"/readyz", Ready),
             (r"/healthz", Alive),
             (r"/sluicegate/tickets", TicketList),
-            (r"/sluicegate/tickets/([0-9a-f]+)/(approve|deny)", TicketDecision),
+            (r"/sluicegate/tickets/([^/]+)/(approve|deny)", TicketDecision),
             (r"/sluicegate/link", Link),
         ],
     )

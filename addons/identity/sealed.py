@@ -32,6 +32,7 @@ from addons.identity.session import Session
 PREFIX = "SLG1"
 KEEP = 24 * 3600  # seconds that a replaced key still opens tokens
 MAX_TOKEN = 64 * 1024
+REMEMBERED = 1_000  # opened tokens
 NONCE = 12
 _KID = re.compile(r"[0-9a-f]{8}")
 _FIELDS = tuple(field.name for field in dataclasses.fields(Session))
@@ -74,6 +75,7 @@ class KeyRing:
         self._keys = keys
         self._current = next(key for key in keys.values() if key.replaced is None)
         self._lock = threading.Lock()
+        self._opened_before: dict[tuple[str, str], tuple[Session, str]] = {}  # an agent signs every call with one token
 
     def __repr__(self) -> str:
         return f"KeyRing(current={self._current.kid!r}, keys={len(self._keys)})"
@@ -100,6 +102,7 @@ class KeyRing:
             private_file.replace(self._path, _dump([fresh, *kept]))
             self._keys = {key.kid: key for key in (fresh, *kept)}
             self._current = fresh
+            self._opened_before.clear()
 
     def seal(self, session: Session) -> tuple[str, str, str]:
         """Access key (20 characters), secret key (40) and session token of a session."""
@@ -114,13 +117,16 @@ class KeyRing:
 
         Raises `Refused`: InvalidClientTokenId for all that this ring did not seal, ExpiredToken after the end.
         """
-        found = self._opened(access_key, token)
+        found = self._opened_before.get((access_key, token)) or self._opened(access_key, token)
         if found is None:
             raise Refused(
                 "InvalidClientTokenId",
                 "these are not credentials of this gateway. Unset AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
                 "AWS_SESSION_TOKEN and AWS_PROFILE, and sign in with AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN.",
             )
+        if len(self._opened_before) >= REMEMBERED:
+            self._opened_before.clear()
+        self._opened_before[access_key, token] = found
         session, secret = found
         if now >= session.expires:
             raise Refused("ExpiredToken", "the credentials have expired: sign in again.")

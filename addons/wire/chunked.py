@@ -47,6 +47,8 @@ def unchunk(headers: Mapping[str, str], body: bytes | None) -> bytes | None:
     signed, trailing = streaming
     if trailing != (trailer is not None):
         deny("x-amz-trailer and x-amz-content-sha256 do not agree")
+    if trailer is not None and not trailer.lower().startswith("x-amz-checksum-"):
+        deny("x-amz-trailer names something else than a checksum")  # a header of the object, that nobody decided on?
     if body is None:
         return None
     payload, rest = _chunks(body, signed)

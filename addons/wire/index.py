@@ -55,6 +55,7 @@ def build() -> Index:
     for service in sorted(models.services() - OWN_GRAMMAR):
         for host, endpoint in _service(service):
             found[host].add(endpoint)
+    models.loader.cache_clear()  # it keeps every model that it read, most of which no call will need
     return {host: sorted(endpoints) for host, endpoints in sorted(found.items())}
 
 

@@ -59,6 +59,7 @@ class Decoded:
     signing_name: str  # credential scope's service that the matched endpoint asks for
     signing_region: str
     host_region: str | None = field(default=None)  # None: the host names no region
+    host_account: str | None = field(default=None)  # where the host's first label is an account's (DynamoDB, Kinesis)
 
 
 class Undecodable(Exception):

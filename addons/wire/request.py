@@ -27,6 +27,18 @@ _SCOPE = r"[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[A-Za-z0-9._-]+)/aw
 _AUTHORIZATION = re.compile(rf"AWS4-HMAC-SHA256\s+Credential={_SCOPE}\s*,.*", re.ASCII)
 _CREDENTIAL = re.compile(_SCOPE, re.ASCII)
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII without space and "#"
+_FIELDS = re.compile(rb"[\x21-\x7e]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # folded lines, bare CR and NUL among them: readers differ
+_VERSIONS = ("x-amz-api-version", "x-amz-glacier-version")  # which of a service's APIs the sender means
+_STREAM = "application/vnd.amazon.eventstream"
+_ACCEPT: dict[str, frozenset[str]] = {  # what may be asked for where the model knows no Accept; the protocol's own
+    "query": frozenset({"application/xml", "text/xml"}),
+    "ec2": frozenset({"application/xml", "text/xml"}),
+    "rest-xml": frozenset({"application/xml", "text/xml", _STREAM}),
+    "json": frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1", _STREAM}),
+    "rest-json": frozenset({"application/json", _STREAM}),
+    "smithy-rpc-v2-cbor": frozenset({"application/cbor", _STREAM}),
+}
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -57,7 +69,36 @@ def _decode(request: HttpRequest) -> Decoded:
     there = hosts.candidates(request.host)
     if not there:
         deny("the host serves no AWS API that is known", UPGRADE)
-    return one(_find(reading, _agreeing(reading, there)), reading.scope)
+    decoded = one(_find(reading, _agreeing(reading, there)), reading.scope)
+    _check_versions(reading, decoded)
+    _check_accept(reading, decoded)
+    account = re.match(r"([0-9]{12})\.", request.host)
+    return replace(decoded, host_account=account[1]) if account and decoded.service != "s3" else decoded
+
+
+def _check_versions(reading: Reading, decoded: Decoded) -> None:
+    """Another version of the API could give the same parameters another meaning."""
+    for name in _VERSIONS:
+        if reading.headers.get(name) not in (None, models.service_model(decoded.service).metadata["apiVersion"]):
+            deny(f"{name} names another version of the API than the model's", UPGRADE)
+
+
+def _check_accept(reading: Reading, decoded: Decoded) -> None:
+    """An answer in another form than the model's could not be masked, or, worse, seem to have nothing to mask.
+
+    Query services answer in JSON when asked to; API Gateway answers in HAL (application/hal+json), with all members
+    in other places, unless it is asked for application/json, as every SDK does (API Gateway REST API reference).
+    """
+    shape = models.operation_model(decoded.service, decoded.operation).input_shape
+    bound = (member.serialization for member in (shape.members.values() if shape else ()))
+    if any(traits.get("location") == "header" and traits["name"].lower() == "accept" for traits in bound):
+        return
+    accept = reading.headers.get("accept", "").strip().lower()
+    if decoded.service == "apigateway":
+        if accept != "application/json":
+            deny("API Gateway is read as application/json only", "Send Accept: application/json, as SDKs do.")
+    elif accept not in ("", "*/*") and accept not in _ACCEPT[decoded.protocol]:
+        deny("the Accept header asks for another form of answer than the protocol's")
 
 
 def _read(request: HttpRequest) -> Reading:
@@ -68,7 +109,11 @@ def _read(request: HttpRequest) -> Reading:
         key = name.lower()
         if key in headers:
             deny(f"the header {shown(key)} stands more than once")
+        if _CONTROL.search(value):
+            deny(f"the header {shown(key)} holds a control character or a folded line")
         headers[key] = value
+    if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        deny("the transfer encoding is not plainly chunked")
     if not _TARGET.fullmatch(request.target):
         deny("the request target is not a path of printable ASCII")
     path, mark, text = request.target.partition("?")
@@ -239,10 +284,9 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
         if request.body is None:
             deny("the operation's parameters are in the body, which is not there")
         body = chunked.gunzip(request.body) if compressed else request.body
-        try:
-            fields = forms.parameters(body.decode("ascii"))
-        except UnicodeDecodeError:
+        if not _FIELDS.fullmatch(body):
             deny("the form holds bytes that are not encoded")
+        fields = forms.parameters(body.decode("ascii"))
     else:
         deny("a form is sent by GET or POST")
     action, version = fields.pop("Action", None), fields.pop("Version", None)

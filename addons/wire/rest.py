@@ -68,7 +68,7 @@ _ALWAYS_ENCODED = re.compile(r"%(?:3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7
 
 def path_segments(path: str) -> list[str]:
     """A path outside S3, split and decoded once. Dot segments, empty ones and needless escapes are refused."""
-    if not path.startswith("/") or "\\" in path or ";" in path:
+    if not path.startswith("/") or "\\" in path or ";" in path or "+" in path:
         deny("the path holds a character that readers understand differently")
     if _ALWAYS_ENCODED.search(path):
         deny("the path encodes characters that need no encoding")
@@ -85,7 +85,12 @@ def path_segments(path: str) -> list[str]:
 
 
 def s3_segments(path: str, bucket: str | None) -> list[str]:
-    """An S3 path as [bucket, key]: the key is the exact rest, never normalised. `bucket`: from the host."""
+    """An S3 path as [bucket, key]: the key is the exact rest, never normalised. `bucket`: from the host.
+
+    S3 reads a bare "+" in a path as a space, which RFC 3986 does not; SDKs write %2B and %20.
+    """
+    if "+" in path:
+        deny("the path holds a bare '+', which S3 and others understand differently", "Write %2B, or %20 for a space.")
     if _ALWAYS_ENCODED.search(path):
         deny("the path encodes characters that need no encoding")
     rest = path[1:]

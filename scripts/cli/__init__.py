@@ -1,8 +1,9 @@
 """The command line of sluicegate: one module a subcommand, imported only when it is asked for."""
 
 import importlib
+import importlib.metadata
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -17,6 +18,7 @@ COMMANDS = {  # name: (module, attribute, what `sluicegate --help` says)
     "audit": ("audit", "app", "Read and search the audit log."),
     "ca": ("ca", "app", "Show or renew the certificate authority."),
 }
+SETTINGS: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
 
 
 class Lazy(TyperGroup):
@@ -31,33 +33,47 @@ class Lazy(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         module, attribute, text = COMMANDS[cmd_name]
-        if "--help" in sys.argv[1:2] or "-h" in sys.argv[1:2] or len(sys.argv) == 1:
-            return typer.main.get_command(_described(cmd_name, text))
+        if len(sys.argv) == 1 or sys.argv[1] in ("--help", "-h"):
+            return one(cmd_name, lambda: None, text)
         found = getattr(importlib.import_module(f"scripts.cli.{module}"), attribute)
-        if isinstance(found, typer.Typer):
+        if not isinstance(found, typer.Typer):
+            return one(cmd_name, found)
+        if len(found.registered_commands) == 1:
             return typer.main.get_command(found)
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        settings = {"allow_extra_args": True, "ignore_unknown_options": True} if cmd_name == "run" else {}
-        single.command(name=cmd_name, context_settings=settings)(found)
-        return typer.main.get_command(single)
+        holder = typer.Typer(**SETTINGS)
+        holder.add_typer(found, name=cmd_name)
+        return typer.main.get_group(holder).commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The subcommand that the arguments begin with; where there is none, the error says which there are."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}: choose from {', '.join(COMMANDS)}.")
+        return super().resolve_command(ctx, args)
 
 
-def _described(name: str, text: str) -> typer.Typer:
-    app = typer.Typer(add_completion=False)
-
-    @app.command(name=name, help=text)
-    def described() -> None: ...
-
-    return app
+def one(name: str, function: Any, text: str | None = None) -> Any:
+    """A function as a command."""
+    holder = typer.Typer(**SETTINGS)
+    holder.command(name=name, help=text)(function)
+    return typer.main.get_command(holder)
 
 
-app = typer.Typer(
-    cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+app = typer.Typer(cls=Lazy, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]}, **SETTINGS)
+
+
+def version(asked: bool) -> None:
+    """Print the version and end, where it was asked for."""
+    if asked:
+        print(f"sluicegate {importlib.metadata.version('sluicegate')}")
+        raise typer.Exit
 
 
 @app.callback()
-def root() -> None:
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """The gate between AI agents and AWS: every call decoded, decided, held for a person, signed, masked, recorded."""
 
 

@@ -1,85 +1,124 @@
 """`sluicegate approvals`: answer held calls from a terminal, through the running gateway's screen."""
 
 import json
+import time
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 import urllib3
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from addons.approvals.operators import FILE
 from addons.text import one_line
 from scripts.cli.common import STATE_FILE, ConfigOption, fail, load_config
 
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Ticket = Annotated[str, typer.Argument(help="The ticket's id, from `list`.", metavar="TICKET")]
+
 app = typer.Typer(no_args_is_help=True, help="List, approve and deny held calls.")
 
 
-def ask(config_file: Any, method: str, path: str, **fields: str) -> dict[str, Any]:
-    """Call the running gateway as its operator."""
+def ask(config_file: Path | None, method: str, path: str, **fields: str) -> dict[str, Any]:
+    """Call the running gateway as its operator; ends with a clear message where it can't."""
     gateway = load_config(config_file)
     try:
         token = (gateway.state / FILE).read_text()
-        web = json.loads((gateway.state / STATE_FILE).read_text())["web"]
+        web = str(json.loads((gateway.state / STATE_FILE).read_text())["web"])
+    except FileNotFoundError:
+        fail(f"no gateway of {gateway.file} runs: start it with `sluicegate up --config {gateway.file}`", 1)
     except OSError as error:
-        fail(f"no gateway of this configuration seems to run, or it is not yours: {error}", 1)
+        fail(f"the gateway of {gateway.file} is not yours to work: {error.strerror}: {error.filename}", 1)
     try:
         answer = urllib3.request(
-            method, web + path, headers={"Authorization": f"Bearer {token}"}, fields=fields or None, timeout=10, retries=False
+            method,
+            web + path,
+            headers={"Authorization": f"Bearer {token}"},
+            fields=fields or None,
+            timeout=10,
+            retries=False,
         )
-    except urllib3.exceptions.HTTPError as error:
-        fail(f"the gateway at {web} does not answer: {error}", 1)
+    except (urllib3.exceptions.HTTPError, OSError):
+        fail(f"the gateway at {web} does not answer: has it ended?", 1)
+    if answer.status == 403:
+        fail(f"what answers at {web} does not know this operator: is it another gateway?", 1)
     if answer.status != 200:
-        fail(answer.data.decode(errors="replace")[:500] or f"status {answer.status}", 1)
+        fail(one_line(answer.data.decode(errors="replace")) or f"the gateway answers with status {answer.status}", 1)
     found: dict[str, Any] = json.loads(answer.data)
-    return found
+    return found | {"web": web}
 
 
 @app.command("list")
-def list_(
-    config_file: ConfigOption = None, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False
-) -> None:
+def list_(config_file: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the calls that wait for a person."""
     tickets = ask(config_file, "GET", "sluicegate/tickets")["tickets"]
     if as_json:
         print(json.dumps(tickets, indent=2))
-        return
-    if not tickets:
+    elif not tickets:
         print("Nothing waits.")
-        return
-    table = Table("ticket", "who", "operation", "on", "rule", "parameters")
-    for t in tickets:
-        shown = json.dumps(t["params"], ensure_ascii=False, default=str)
-        table.add_row(*map(cell, (t["id"], t["subject"], t["operation"], "\n".join(t["resources"][:5]), t["rule"], shown)))
-    Console().print(table)
+    else:
+        Console(soft_wrap=False).print(Text("\n\n").join(map(described, tickets)))
 
 
-def cell(value: object) -> str:
-    """A table cell: the agent's words as words, never as markup or escapes."""
-    return "\n".join(one_line(line, 200) for line in str(value or "").split("\n")).replace("[", "\\[")
+def described(ticket: dict[str, Any]) -> Text:
+    """A ticket for a terminal: the agent's words as words, never as markup or escapes."""
+    where = ticket["resources"]
+    rows = [
+        ("who", ticket["subject"]),
+        *(("on", resource) for resource in where[:5]),
+        *([("", f"and {len(where) - 5} more")] if len(where) > 5 else []),
+        ("rule", ticket["rule"]),
+        ("params", json.dumps(ticket["params"], ensure_ascii=False, default=str)),
+    ]
+    shown = Text.assemble(
+        (ticket["id"], "bold yellow"),
+        "  ",
+        (one_line(str(ticket["operation"]), 100), "bold"),
+        f"  {one_line(str(ticket['region']), 40)}, {since(ticket['asked'])}",
+    )
+    for name, value in rows:
+        shown.append(f"\n  {name:7}", "dim").append(one_line(str(value), 400))
+    return shown
+
+
+def since(asked: float) -> str:
+    """How long a call has waited."""
+    seconds = max(0, int(time.time() - asked))
+    return f"waits for {seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"waits for {seconds} s"
+
+
+def answer(config_file: Path | None, ticket: str, verdict: str, as_json: bool, **fields: str) -> None:
+    """Answer one question, and say so."""
+    found = ask(config_file, "POST", f"sluicegate/tickets/{quote(ticket, safe='')}/{verdict}", **fields)["ticket"]
+    if as_json:
+        print(json.dumps(found, indent=2))
+    else:
+        words = f"{found['operation']} on {', '.join(found['resources'][:3])}, asked by {found['subject']}"
+        print(f"{found['state'].capitalize()} {found['id']}: {one_line(words)}")
 
 
 @app.command()
-def approve(ticket: str, config_file: ConfigOption = None) -> None:
+def approve(ticket: Ticket, config_file: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Let one held call through."""
-    ask(config_file, "POST", f"sluicegate/tickets/{ticket}/approve")
-    print(f"Approved {ticket}.")
+    answer(config_file, ticket, "approve", as_json)
 
 
 @app.command()
 def deny(
-    ticket: str,
+    ticket: Ticket,
     config_file: ConfigOption = None,
     reason: Annotated[str, typer.Option(help="Told to the agent.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Refuse one held call."""
-    ask(config_file, "POST", f"sluicegate/tickets/{ticket}/deny", reason=reason)
-    print(f"Denied {ticket}.")
+    answer(config_file, ticket, "deny", as_json, reason=reason)
 
 
 @app.command()
-def link(config_file: ConfigOption = None) -> None:
+def link(config_file: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Print a new one-time link to the screen."""
-    token = ask(config_file, "POST", "sluicegate/link")["token"]
-    web = json.loads((load_config(config_file).state / STATE_FILE).read_text())["web"]
-    print(f"{web}?token={token}")
+    made = ask(config_file, "POST", "sluicegate/link")
+    url = f"{made['web']}?token={made['token']}"
+    print(json.dumps({"url": url}) if as_json else url)

@@ -1,13 +1,14 @@
 """`sluicegate check`: is this configuration good, without starting anything."""
 
-from addons.services import Rules
-from policy.problems import Invalid
 from scripts.cli.common import ConfigOption, fail, load_config
 
 
 def check(config_file: ConfigOption = None) -> None:
     """Validate the configuration, its policies and its redaction rules; exit 2 with every problem."""
     gateway = load_config(config_file)
+    from addons.services import Rules  # here: it takes a second, which `--help` need not wait for
+    from policy.problems import Invalid
+
     try:
         rules = Rules.load(gateway)
     except Invalid as error:

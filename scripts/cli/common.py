@@ -3,18 +3,24 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from addons import config
-from policy.problems import Invalid
+from scripts.client import defaults
+
+if TYPE_CHECKING:
+    from addons import config
 
 STATE_FILE = "ready.json"  # in the state directory: proxy, web, ca and pid of the gateway that runs
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration; default $SLUICEGATE_CONFIG, else ./gateway.yaml."),
+    typer.Option(
+        "--config",
+        "-c",
+        help="The configuration; default $SLUICEGATE_CONFIG, else ./gateway.yaml, else the one that `run` made.",
+    ),
 ]
 
 
@@ -25,12 +31,27 @@ def fail(message: str, code: int = 2) -> NoReturn:
 
 
 def config_path(given: Path | None) -> Path:
-    """The configuration file that a command works on."""
-    return given or Path(os.environ.get("SLUICEGATE_CONFIG", "gateway.yaml"))
+    """The configuration file that a command works on. Ends where `run` made several and it is not clear which."""
+    if given:
+        return given
+    if named := os.environ.get("SLUICEGATE_CONFIG"):
+        return Path(named)
+    if Path("gateway.yaml").exists():
+        return Path("gateway.yaml")
+    made = sorted(defaults.home(os.environ).glob("*/gateway.yaml"))
+    running = [file for file in made if (file.parent / "state" / STATE_FILE).exists()]
+    if len(found := running or made) > 1:
+        fail("\n".join(["`run` made several configurations: choose one with --config:", *map(str, found)]))
+    if not found:
+        fail("there is no gateway.yaml here and `run` has made none: name a configuration with --config FILE")
+    return found[0]
 
 
-def load_config(given: Path | None) -> config.Gateway:
+def load_config(given: Path | None) -> "config.Gateway":
     """Load the configuration, or end with every problem in it (exit 2)."""
+    from addons import config  # here: it takes half a second, which `--help` need not wait for
+    from policy.problems import Invalid
+
     path = config_path(given)
     try:
         return config.load(path)

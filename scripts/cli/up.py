@@ -1,6 +1,7 @@
 """`sluicegate up`: the gateway and its screen, with everything locked that could open it."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -25,6 +26,34 @@ from addons.ledger.log import LedgerUnavailable
 from addons.services import Services
 from policy.problems import Invalid
 from scripts.cli.common import STATE_FILE, ConfigOption, fail, load_config
+
+# mitmproxy's addons that only options would wake, which are locked: what is not there can't be woken, nor cost time.
+UNUSED = (
+    "anticache",
+    "anticomp",
+    "block",
+    "browser",
+    "clientplayback",
+    "commandhistory",
+    "cut",
+    "export",
+    "mapremote",
+    "maplocal",
+    "modifybody",
+    "modifyheaders",
+    "onboarding",
+    "proxyauth",
+    "readfilestdin",
+    "save",
+    "savehar",
+    "scriptloader",
+    "serverplayback",
+    "staticviewer",
+    "stickyauth",
+    "stickycookie",
+    "upstreamauth",
+    "updatealtsvc",
+)
 
 
 def up(
@@ -66,7 +95,7 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
         web_host=settings.web.listen.host,
         web_port=settings.web.listen.port or free_port(settings.web.listen.host),
         web_open_browser=False,
-        web_columns=["icon", "method", "path", "status", "comment", "time"],
+        web_columns=["path", "status", "comment", "time"],
         ssl_verify_upstream_trusted_ca=str(gateway.ca) if gateway.ca else None,
     )
     app = Gateway(services)
@@ -75,6 +104,8 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
     master.addons.insert(app, before="view")  # type: ignore[attr-defined]
     page.install(master.app, operators, services, settings.web.listen.host)
     lock(opts)
+    gc.collect()
+    gc.freeze()  # what was loaded stays: looking at all of it again and again would stall every call for a while
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, master.shutdown)
@@ -119,6 +150,8 @@ class Screen(WebMaster):
     def __init__(self, opts: options.Options) -> None:
         super().__init__(opts)
         self.listening = asyncio.Event()
+        for name in UNUSED:
+            self.addons.chain.remove(self.addons.lookup.pop(name))  # not `remove`: they have done nothing to be undone
 
     async def running(self) -> None:
         """Open the screen's port, then run the addons' own hooks."""

@@ -420,7 +420,7 @@ class TestS3:
             ("/public/../private/key", "public", "../private/key"),
             ("/public//key", "public", "/key"),
             ("/public/a%2Fb", "public", "a/b"),
-            ("/public/a+b%20c/", "public", "a+b c/"),
+            ("/public/a%2Bb%20c/", "public", "a+b c/"),
             ("/public/%E2%98%83", "public", "☃"),
             ("/public/a%2520b", "public", "a%20b"),
         ],
