@@ -2,40 +2,57 @@
 
 A head that ends in a bound, or that is no HTTP, never becomes a call: a line in the ledger says that it was there.
 
-mitmproxy's `body_size_limit` can't be used as it is: it also refuses announced sizes that would be streamed. Here it
-counts only what is really buffered, which is the one bound on chunked bodies. The head of a request has no bound at
-all in mitmproxy ("FIXME: protect against header size DoS"). Both are private methods of the pinned version.
+mitmproxy's `body_size_limit` can't be used: it also refuses announced sizes that would be streamed. Here what counts is
+what is really buffered, which is the one bound on chunked bodies. The head of a request has no bound at all in
+mitmproxy ("FIXME: protect against header size DoS"). Both are private methods of the pinned version.
 """
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from mitmproxy import connection, http
+from mitmproxy import flow as mitmflow
 from mitmproxy.proxy import commands, server_hooks
-from mitmproxy.proxy.layers.http import HttpStream
+from mitmproxy.proxy.layers.http import HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from addons.call import call_of
+from addons.config import Limits
 from addons.flows import abort, source_of
 from addons.services import Services
 
-LARGEST_BODY = 32 * 1024 * 1024  # bytes of a request
-LARGEST_ANSWER = 64 * 1024 * 1024  # bytes of an answer that is buffered
-LARGEST_HEAD = 64 * 1024  # bytes of a request line with its headers; AWS's own services allow less
+LARGE = 1024 * 1024  # bytes from which a body counts for the bound on all of them together
 
-_note: list[Callable[[connection.Client, str], None]] = []  # one at most: where such a head is written down
-_check_body_size = HttpStream.check_body_size
+_serving: list[Services] = []  # one at most: whose limits count, and where such a head is written down
+_buffered: WeakKeyDictionary[HttpStream, int] = WeakKeyDictionary()  # bytes; an entry goes with its stream
 _read_headers = Http1Server.read_headers
 _writing: set[asyncio.Future[None]] = set()  # asyncio itself keeps no task alive
 
 
 def _bounded_body(self: HttpStream, request: bool) -> Generator[Any, Any, bool]:
-    """Apply `body_size_limit` to what has been buffered, never to what was only announced."""
-    if not (self.request_body_buf if request else self.response_body_buf):
+    """End a call of which more is buffered than may be; True if so. Called for every piece that arrives."""
+    size = len(self.request_body_buf if request else self.response_body_buf)
+    if size < LARGE:
         return False
-    return (yield from _check_body_size(self, request))
+    _buffered[self] = size
+    limits = _limits()
+    if size <= (limits.body if request else limits.answer) and sum(_buffered.values()) <= limits.buffered:
+        return False
+    code = ErrorCode.REQUEST_TOO_LARGE if request else ErrorCode.RESPONSE_TOO_LARGE
+    text = "the request's body is too large." if request else "the upstream's answer is too large to be checked."
+    self.flow.error = mitmflow.Error(text)
+    yield HttpErrorHook(self.flow)
+    yield SendHttp(ResponseProtocolError(self.stream_id, text, code), self.context.client)
+    self.client_state = self.state_errored
+    if not request:
+        yield SendHttp(RequestProtocolError(self.stream_id, text, code), self.context.server)
+        self.server_state = self.state_errored
+    self.flow.live = False
+    return True
 
 
 def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
@@ -46,28 +63,29 @@ def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
         return
     if self.state == self.done:
         write_down(self.conn, "not HTTP/1.1")
-    elif len(self.buf) > LARGEST_HEAD:
+    elif len(self.buf) > _limits().head:
         write_down(self.conn, "the request's head does not end")
         yield commands.SendData(self.conn, b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
         yield commands.CloseConnection(self.conn)
         self.state = self.done
 
 
+def _limits() -> Limits:
+    return _serving[0].rules.gateway.config.limits if _serving else Limits()
+
+
 def write_down(client: connection.Connection, why: str) -> None:
     """Write that a connection brought something that is no request."""
-    for note in _note:
-        note(cast("connection.Client", client), why)
-
-
-def install(services: Services) -> None:
-    """Put the bounds into mitmproxy; doing it twice changes nothing."""
-
-    def note(client: connection.Client, why: str) -> None:
-        task = asyncio.ensure_future(services.note("unreadable", why=why, sourceIPAddress=source_of(client)))
+    for services in _serving:
+        source = source_of(cast("connection.Client", client))
+        task = asyncio.ensure_future(services.note("unreadable", why=why, sourceIPAddress=source))
         _writing.add(task)
         task.add_done_callback(_writing.discard)
 
-    _note[:] = [note]
+
+def install(services: Services) -> None:
+    """Put the bounds into mitmproxy; the last gateway's limits count."""
+    _serving[:] = [services]
     HttpStream.check_body_size = _bounded_body  # type: ignore[method-assign]
     Http1Server.read_headers = _bounded_head  # type: ignore[method-assign]
 

@@ -30,6 +30,17 @@ class Duration(float):
         return cls(int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
 
 
+class Size(int):
+    """Bytes, written as `64KB`, `32MB` or `1GB` (powers of 1024)."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a size; ValueError says what one looks like."""
+        if not (match := re.fullmatch(r"([0-9]{1,9})(KB|MB|GB)", text)):
+            raise ValueError(f"{text!r} is no size: write 64KB, 32MB or 1GB")
+        return cls(int(match[1]) << {"KB": 10, "MB": 20, "GB": 30}[match[2]])
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a server listens: a literal address and a port; port 0 lets the system choose."""
@@ -143,6 +154,16 @@ class Approvals:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one agent may make the gateway keep in memory. Streamed answers are not kept."""
+
+    head: Size = Size(64 << 10)  # a request line with its headers
+    body: Size = Size(32 << 20)  # of one request
+    answer: Size = Size(64 << 20)  # of one answer
+    buffered: Size = Size(512 << 20)  # all bodies over 1 MB at one time
+
+
+@dataclass(frozen=True, slots=True)
 class Tunnel:
     """Hosts outside AWS that are passed through unread: patterns such as `*.github.com`, or `all`."""
 
@@ -180,6 +201,7 @@ class Config:
     upstream: Upstream = Upstream()
     redaction: list[str] = field(default_factory=lambda: ["secrets"])
     approvals: Approvals = Approvals()
+    limits: Limits = Limits()
     access_request: str = ""
     other_hosts: Literal["deny"] | Tunnel = "deny"
     audit: Audit = Audit()

@@ -15,7 +15,6 @@ from mitmproxy import connection, http, tls
 from mitmproxy.proxy import server_hooks
 
 from addons import wire
-from addons.bounds import LARGEST_BODY
 from addons.call import Call, Refusal, attach, call_of
 from addons.config import Tunnel
 from addons.flows import abort, headers_of, refuse, request_of, source_of
@@ -148,11 +147,12 @@ class Connect:
         assert target
         # Sign-ins carry a token and a minted secret: unsigned calls stay out of every view from the first moment.
         call.private = "authorization" not in flow.request.headers
-        if body_size(flow) > LARGEST_BODY:
+        largest = self.services.rules.gateway.config.limits.body
+        if body_size(flow) > largest:
             refuse(
                 flow,
                 call,
-                Refusal("connect", "RequestEntityTooLarge", f"bodies over {LARGEST_BODY} bytes are refused.", 413),
+                Refusal("connect", "RequestEntityTooLarge", f"bodies over {largest} bytes are refused.", 413),
             )
             flow.kill()  # answering would mean reading the whole body first
 
@@ -195,12 +195,12 @@ def is_address(host: str) -> bool:
 
 
 def body_size(flow: http.HTTPFlow) -> int:
-    """The body's announced length: of the payload where it is chunked for AWS, else of the message."""
+    """The body's announced length: of the payload where it is chunked for AWS, else of the message; else 0."""
     for name in ("content-length", "x-amz-decoded-content-length"):
         value = flow.request.headers.get(name, "")
         if value.isascii() and value.isdigit():
             return int(value)
-    return LARGEST_BODY + 1 if "transfer-encoding" in flow.request.headers else 0
+    return 0  # counted while it arrives: addons/bounds.py
 
 
 def unsafe(flow: http.HTTPFlow, target: Target | None) -> str | None:

@@ -50,7 +50,7 @@ MANDATORY: dict[str, Any] = {  # option: value; why any other is not safe here
     "tcp_hosts": [],
     "udp_hosts": [],
     "stream_large_bodies": None,  # any: bodies pass before they were decided on
-    "body_size_limit": str(bounds.LARGEST_ANSWER),  # what is buffered; see addons/bounds.py
+    "body_size_limit": None,  # any: refuses uploads that would be streamed; addons/bounds.py counts what is buffered
     "proxyauth": None,  # any: puts the password into every dump
     "save_stream_file": None,  # any: dumps hold what our own recording leaves out
     "hardump": "",  # the same

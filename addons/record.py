@@ -5,6 +5,7 @@ Exactly one line per HTTP attempt, in whatever way it ended: answered, refused, 
 
 import asyncio
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -28,7 +29,8 @@ from addons.services import Services
 
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"  # CloudTrail's own word
 KEPT = "the content is kept as its size and hash"
-LARGE = 256 << 10  # bytes; hashing more would stall the other calls
+LARGE = 256 << 10  # bytes; hashing or recording more would stall the other calls
+LARGEST = 16 << 20  # bytes of a body that is recorded; DynamoDB's largest answer
 ATTEMPT = re.compile(r"(?:^|;)\s*attempt=([0-9]{1,4})\s*(?:;|$)")
 
 
@@ -41,6 +43,7 @@ class Record:
         self.complained = 0.0
         self.open: set[str] = set()  # calls without a line yet
         self.idle = asyncio.Event()
+        self.large = asyncio.Lock()  # one at a time: a recording is made in memory
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A call has begun; `response` or `error` ends it."""
@@ -93,13 +96,15 @@ class Record:
         record = describe(self.services, flow, call)
         if record.body_sha256 is None and call.request:
             record.body_sha256 = (await asyncio.to_thread(hashlib.sha256, call.request.body or b"")).hexdigest()
+        copy = None
         if call.session and call.decoded and call.request and not call.private:
-            try:
-                record.flow = await asyncio.to_thread(self._save, flow, call)
-            except LedgerUnavailable as error:
-                self._complain(str(error))
+            copy = functools.partial(self._copy, flow, call, record.params or {})
+            if max(record.bytes_in, record.bytes_out) > LARGE:
+                async with self.large:
+                    record.flow = await asyncio.to_thread(copy)
+                copy = None
         try:
-            await self.services.ledger.outcome(line(record))
+            await self.services.ledger.outcome(line(record), copy)
         except LedgerUnavailable as error:
             self._complain(f"the audit log can't be written: {error}")
             if call.sent and flow.response is not None and call.streamed is None:
@@ -112,11 +117,21 @@ class Record:
             self.complained = now
             print(f"sluicegate: {text}", file=sys.stderr, flush=True)
 
-    def _save(self, flow: http.HTTPFlow, call: Call) -> str:
+    def _copy(self, flow: http.HTTPFlow, call: Call, hidden: Mapping[str, Any]) -> str | None:
+        """Record a call; where that fails, in whatever way, its line is what counts."""
+        try:
+            return self._save(flow, call, hidden)
+        except LedgerUnavailable as error:
+            self._complain(str(error))
+        except Exception as error:
+            self._complain(f"a call can't be recorded: internal error ({type(error).__name__})")
+        return None
+
+    def _save(self, flow: http.HTTPFlow, call: Call, hidden: Mapping[str, Any]) -> str:
         assert call.session
         assert call.request
         assert call.decoded
-        body, note, hidden = request_to_keep(call)
+        body, note, secret = request_to_keep(call, hidden)
         headers: wire.Headers = ()
         answer, content = b"", ""
         if flow.response is not None:
@@ -125,7 +140,9 @@ class Record:
             if call.streamed is not None:
                 answer = summary(call.streamed, self.digests[flow].hexdigest())
                 content = KEPT
-            elif answer and not call.refusal and wire.response_is_streaming_blob(call.decoded):
+            elif len(answer) > LARGEST or (
+                answer and not call.refusal and wire.response_is_streaming_blob(call.decoded)
+            ):
                 answer = summary(len(answer), hashlib.sha256(answer).hexdigest())
                 content = KEPT
         return self.services.recorder.append(
@@ -140,7 +157,7 @@ class Record:
             port=443,
             metadata=plain_metadata(call),
             request_note=note,
-            request_hidden=hidden,
+            request_hidden=secret,
             response_note=content,
         )
 
@@ -150,16 +167,18 @@ def summary(size: int, sha256: str) -> bytes:
     return f"[{size} bytes, sha256 {sha256}]".encode()
 
 
-def request_to_keep(call: Call) -> tuple[bytes, str, tuple[str, ...] | None]:
-    """The request's body for the recording, a note where it is not what was sent, and the texts hidden, if any are."""
+def request_to_keep(call: Call, hidden: Mapping[str, Any]) -> tuple[bytes, str, tuple[str, ...] | None]:
+    """The request's body for the recording, a note where it is not what was sent, and the texts hidden, if any are.
+
+    `hidden`: the call's parameters as the line has them.
+    """
     assert call.request
     assert call.decoded
     body, params = call.request.body or b"", call.decoded.params
-    hidden = wire.hide_sensitive_input(call.decoded)
     secret: tuple[str, ...] | None = None
     if conceals(hidden):
         secret = tuple(v for name, v in params.items() if isinstance(v, str) and conceals(hidden.get(name)))
-    if wire.has_streaming_input(call.decoded):
+    if len(body) > LARGEST or wire.has_streaming_input(call.decoded):
         return summary(len(body), hashlib.sha256(body).hexdigest()) if body else b"", KEPT, secret
     if secret is not None:
         note = "sensitive parameters are hidden: these are the parameters as JSON"
@@ -185,6 +204,7 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call) -> CallRecord:
     request = call.request or unknown(flow)
     answer = response_of(flow) if flow.response else None
     body = request.body or b""
+    head = {name.lower(): value for name, value in reversed(request.headers)}  # of several, the first
     record = CallRecord(
         id=call.id,
         started=call.started,
@@ -192,7 +212,7 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call) -> CallRecord:
         outcome=outcome(flow, call),
         host=request.host,
         source=call.source,
-        user_agent=request.get("user-agent") or "",
+        user_agent=head.get("user-agent", ""),
         account=services.account or "",
         access_key=call.access_key,
         status=answer.status if answer else None,
@@ -203,14 +223,14 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call) -> CallRecord:
         bytes_in=len(body),
         bytes_out=call.streamed if call.streamed is not None else len(answer.body) if answer else 0,
         streamed=call.streamed is not None,
-        invocation=request.get("amz-sdk-invocation-id"),
-        attempt=int(match[1]) if (match := ATTEMPT.search(request.get("amz-sdk-request") or "")) else None,
-        traceparent=request.get("traceparent"),
+        invocation=head.get("amz-sdk-invocation-id"),
+        attempt=int(match[1]) if (match := ATTEMPT.search(head.get("amz-sdk-request", ""))) else None,
+        traceparent=head.get("traceparent"),
         body_sha256=hashlib.sha256(body).hexdigest() if len(body) <= LARGE else None,
     )
     if call.sent and answer and not call.refusal:
         record.request_id = answers.request_id(answer.headers, answer.body)
-    if found := error_of(flow, call, record.outcome):
+    if found := error_of(flow, call, record.outcome, answer):
         record.error_code, record.error_message = found
     hidden: Mapping[str, Any] = {}
     if decoded := call.decoded:
@@ -258,15 +278,12 @@ def outcome(flow: http.HTTPFlow, call: Call) -> str:
     return "unknown" if connected else "failed"
 
 
-def error_of(flow: http.HTTPFlow, call: Call, ended: str) -> tuple[str, str] | None:
+def error_of(flow: http.HTTPFlow, call: Call, ended: str, answer: wire.HttpResponse | None) -> tuple[str, str] | None:
     """(errorCode, errorMessage) for the line; None where the call was, or may have been, carried out."""
     if ended == "answered":
         status = call.upstream_status or 0
-        if (
-            call.refusal or flow.response is None
-        ):  # the answer was withheld: what AWS did counts, not what the agent saw
+        if call.refusal or answer is None:  # it was withheld: what AWS did counts, not what the agent saw
             return answers.error(status, (), b"")
-        answer = response_of(flow)
         return answers.error(status, answer.headers, answer.body)
     if ended in ("local", "unknown"):
         return None

@@ -6,7 +6,6 @@ mitmweb serves whatever the flow holds, at any await: so this hook awaits nothin
 from mitmproxy import http
 
 from addons import wire
-from addons.bounds import LARGEST_ANSWER
 from addons.call import Call, Refusal, call_of
 from addons.flows import fields, headers_of, put_response, refuse, text
 from addons.redaction import Unredactable, redact
@@ -39,7 +38,7 @@ class Redact:
             call.refusal = Refusal("redact", "AccessDenied", "AWS switches to no other protocol.")
             flow.kill()
         elif not (length.isascii() and length.isdigit()) or (
-            int(length) > LARGEST_ANSWER and flow.request.method != "HEAD"
+            int(length) > self.services.rules.gateway.config.limits.answer and flow.request.method != "HEAD"
         ):
             call.refusal = Refusal("redact", "AccessDenied", "the answer is too large to be checked.")
             flow.kill()

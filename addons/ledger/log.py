@@ -1,7 +1,8 @@
 """The ledger: intents and records, durable when the call returns, by asynchronous group commit.
 
-Tasks put what they have to write into a queue; one thread takes all that is there, writes it with one fdatasync a file,
-and wakes the waiters. A lone task is served at once, many share one fdatasync, and none ever blocks the event loop.
+Tasks put what they have to write into a queue; one thread takes all that is there, encodes it, writes it with one
+fdatasync a file, and wakes the waiters. A lone task is served at once, many share one fdatasync, and none ever blocks
+the event loop. The session's recording of a call is written on the way to its line: a call is one hand-over.
 
 When the disk fails or is full, new intents and events are refused (so nothing new is sent), outcomes of calls in flight
 are written from a reserve, and the thread tries again until it works. Then a "gap" record says what was missed.
@@ -10,9 +11,11 @@ are written from a reserve, and the thread tries again until it works. Then a "g
 import asyncio
 import contextlib
 import errno
+import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +31,9 @@ BACKLOG = 256  # records kept in memory while nothing can be written
 BATCH = 1_024
 
 
+Copy = Callable[[], str | None]  # writes the recording of a call, and says where; None: it could not. Never raises.
+
+
 class LedgerUnavailable(Exception):
     """What was to be written is not durable. The message says why, and names no content."""
 
@@ -40,6 +46,7 @@ class _Entry:
     record: dict[str, Any]
     loop: asyncio.AbstractEventLoop
     waiter: asyncio.Future[None]
+    copy: Copy | None = None
 
 
 class Ledger:
@@ -47,8 +54,8 @@ class Ledger:
 
     def __init__(self, directory: Path, reserve: int = RESERVE) -> None:
         self._writer = Writer(directory, reserve)
-        self._queue: deque[_Entry] = deque()
-        self._wake = threading.Condition()
+        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()  # None: the end
+        self._gate = threading.Lock()  # nothing is queued behind the end
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._trouble: str | None = "not started"
@@ -86,37 +93,39 @@ class Ledger:
                 self._enqueue("abandon", intent)
             raise
 
-    async def outcome(self, line: dict[str, Any]) -> None:
+    async def outcome(self, line: dict[str, Any], copy: Copy | None = None) -> None:
         """Write a call's line (`cloudtrail.line`); durable on return. Raises `LedgerUnavailable`.
 
-        Even then the line is kept in memory, and written when the ledger works again.
+        Even then the line is kept in memory, and written when the ledger works again. `copy` runs before that, in the
+        ledger's thread: keep it short. What it returns is the line's `flow`.
         """
         line["eventID"], line["eventType"], line["additionalEventData"]["sluicegate"]  # a KeyError is the caller's
-        await self._put("outcome", line)
+        await self._put("outcome", line, copy)
 
     async def close(self) -> None:
         """Write what is queued and end."""
         if self._thread is None:
             return
-        with self._wake:
+        with self._gate:
             self._stopping = True
-            self._wake.notify()
+            self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         self._thread = None
 
-    async def _put(self, kind: Literal["intent", "event", "outcome"], record: dict[str, Any]) -> None:
-        await self._enqueue(kind, record)
+    async def _put(
+        self, kind: Literal["intent", "event", "outcome"], record: dict[str, Any], copy: Copy | None = None
+    ) -> None:
+        await self._enqueue(kind, record, copy)
 
     def _enqueue(
-        self, kind: Literal["intent", "event", "outcome", "abandon"], record: dict[str, Any]
+        self, kind: Literal["intent", "event", "outcome", "abandon"], record: dict[str, Any], copy: Copy | None = None
     ) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
-        entry = _Entry(kind, record, loop, loop.create_future())
-        with self._wake:
+        entry = _Entry(kind, record, loop, loop.create_future(), copy)
+        with self._gate:
             if self._thread is None or self._stopping:
                 raise LedgerUnavailable("the ledger is not open")
-            self._queue.append(entry)
-            self._wake.notify()
+            self._queue.put(entry)
         return entry.waiter
 
     # From here on everything runs in the ledger's own thread.
@@ -130,14 +139,21 @@ class Ledger:
             raise LedgerUnavailable(f"can't open {self._writer.root}: {error.strerror}") from error
         self._trouble = None
 
+    def _take(self) -> tuple[list[_Entry], bool]:
+        """All that is queued, once there is anything or some time has passed; whether that was the end."""
+        batch: list[_Entry] = []
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < BATCH:
+                entry = self._queue.get_nowait() if batch else self._queue.get(timeout=RETRY if self._trouble else LOOK)
+                if entry is None:
+                    return batch, True
+                batch.append(entry)
+        return batch, False
+
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                if not self._queue and not self._stopping:
-                    self._wake.wait(RETRY if self._trouble else LOOK)
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
-                if not batch and self._stopping:
-                    break
+        ended = False
+        while not ended:
+            batch, ended = self._take()
             try:
                 if self._trouble and time.monotonic() - self._tried > RETRY:
                     self._retry()
@@ -180,6 +196,9 @@ class Ledger:
         entries = outcomes + events
         if not entries:
             return
+        for entry in outcomes:
+            if entry.copy:
+                entry.record["additionalEventData"]["sluicegate"]["flow"] = entry.copy()
         if self._trouble is None:
             try:
                 self._writer.write([entry.record for entry in entries])

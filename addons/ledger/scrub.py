@@ -33,7 +33,6 @@ URL_SECRET = re.compile(
     r"(?i)((?:X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId)(?:=|%3D))[^&\s\"'<>\\]+"
 )
 
-PROBE = re.compile(rb"(?i)x-amz-(?:signature|credential|security-token)|awsaccesskeyid")
 URL_SECRET_BYTES = re.compile(URL_SECRET.pattern.encode())
 
 # Of a request whose parameters are hidden only these are kept: any other header may be bound to a hidden one.
@@ -44,7 +43,12 @@ PLAIN_HEADERS = frozenset(
 
 def headers(given: Iterable[tuple[str, str]]) -> Headers:
     """The headers, with every value that proves or carries something replaced."""
-    return tuple((name, GONE if SECRET_HEADERS.fullmatch(name) else urls(value)) for name, value in given)
+    return tuple((name, header(name, value)) for name, value in given)
+
+
+def header(name: str, value: str) -> str:
+    """The value of one header, replaced where it proves or carries something."""
+    return GONE if SECRET_HEADERS.fullmatch(name) else urls(value)
 
 
 def replaced(given: Headers, size: int, note: str, *, plain_only: bool = False) -> Headers:
@@ -73,6 +77,8 @@ def urls(text: str) -> str:
 
 def body(data: bytes) -> bytes:
     """The same for a body, without touching any other byte of it."""
-    if not PROBE.search(data):
+    # Most bodies have none: two plain searches find that out far faster than a search without regard to case.
+    low = data.lower()
+    if b"x-amz-" not in low and b"awsaccesskeyid" not in low:
         return data
     return URL_SECRET_BYTES.sub(rb"\1removed", data)

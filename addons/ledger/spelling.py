@@ -151,6 +151,8 @@ def lowered(name: str) -> str:
 
 
 def _value(value: Any, shape: Shape | None, lower: bool) -> Any:
+    if isinstance(value, str):  # most are; the other questions cost more
+        return value
     if isinstance(value, Mapping):
         if isinstance(shape, MapShape):
             return {str(key): _value(item, shape.value, lower) for key, item in value.items()}

@@ -71,6 +71,10 @@ class Forms:
             return str(shape.member.serialization["name"])
         return str(traits.get("name", name))
 
+    def _map_names(self, shape: Any) -> tuple[str, str]:
+        key, value = shape.key.serialization, shape.value.serialization
+        return str(key.get("name", "key")), str(value.get("name", "value"))
+
     def _structure(self, shape: Any, node: Any) -> dict[str, Any]:
         if not isinstance(node, dict):
             deny("a value stands where a structure belongs")
@@ -106,8 +110,7 @@ class Forms:
     def _map(self, shape: Any, node: Any) -> dict[str, Any]:
         if not shape.serialization.get("flattened"):
             node = _only(node, "entry")
-        key_name = shape.key.serialization.get("name", "key")
-        value_name = shape.value.serialization.get("name", "value")
+        key_name, value_name = self._map_names(shape)
         made: dict[str, Any] = {}
         for child in _numbered(node):
             if not isinstance(child, dict) or child.keys() != {key_name, value_name}:

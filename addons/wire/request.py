@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from addons.wire import chunked, forms, hosts, models, plain, rest, routes, scalars
+from addons.wire import chunked, forms, hosts, models, plain, rest, routes, scalars, sqsquery
 from addons.wire.hosts import Candidate
 from addons.wire.message import Decoded, HttpRequest, Undecodable
 from addons.wire.scalars import UPGRADE, deny, shown
@@ -31,6 +31,7 @@ _FIELDS = re.compile(rb"[\x21-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # folded lines, bare CR and NUL among them: readers differ
 _VERSIONS = ("x-amz-api-version", "x-amz-glacier-version")  # which of a service's APIs the sender means
 _STREAM = "application/vnd.amazon.eventstream"
+_ANY = frozenset({"", "*", "*/*", "text/html", "image/gif", "image/jpeg"})  # what Java's HttpURLConnection sends
 _ACCEPT: dict[str, frozenset[str]] = {  # what may be asked for where the model knows no Accept; the protocol's own
     "query": frozenset({"application/xml", "text/xml"}),
     "ec2": frozenset({"application/xml", "text/xml"}),
@@ -97,7 +98,7 @@ def _check_accept(reading: Reading, decoded: Decoded) -> None:
     if decoded.service == "apigateway":
         if accept != "application/json":
             deny("API Gateway is read as application/json only", "Send Accept: application/json, as SDKs do.")
-    elif accept not in ("", "*/*") and accept not in _ACCEPT[decoded.protocol]:
+    elif not {part.partition(";")[0].strip() for part in accept.split(",")} <= _ANY | _ACCEPT[decoded.protocol]:
         deny("the Accept header asks for another form of answer than the protocol's")
 
 
@@ -185,7 +186,7 @@ def _find(reading: Reading, there: list[Candidate]) -> list[Found]:
         return _cbor(reading, there)
     if target is not None:
         return _json(reading, there, target)
-    form = [c for c in there if {"query", "ec2"} & set(models.protocols(c.service))]
+    form = [c for c in there if c.service == sqsquery.SERVICE or {"query", "ec2"} & set(models.protocols(c.service))]
     if form and (reading.content_type == _FORM or (reading.request.method == "GET" and "Action" in query)):
         return _form(reading, form)
     if reading.content_type == _FORM and [c.service for c in there] == ["cloudsearchdomain"]:
@@ -267,7 +268,7 @@ def _rpc(
 def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
     request, query = reading.request, reading.query
     _known_headers(reading)
-    if reading.path != "/":
+    if reading.path != "/" and not any(c.service == sqsquery.SERVICE for c in there):
         deny("a form on another path than /")
     compressed = chunked.codings(reading.headers) == ["gzip"]
     if request.method == "GET":
@@ -309,6 +310,9 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
                 if tree:
                     deny("parameters on an operation that has none", UPGRADE)
                 return {}
+            if service == sqsquery.SERVICE:
+                read = sqsquery.READER.read(operation.input_shape, tree)
+                return sqsquery.with_queue(read, operation.input_shape, reading.request.host, reading.path)
             return forms.forms(service, ec2).read(operation.input_shape, tree)
 
         made.append(Found(candidate, action, protocol, params))

@@ -172,6 +172,7 @@ def quiet() -> None:
     logging.getLogger().setLevel(logging.INFO)
     for noisy in ("tornado", "asyncio", "hpack", "mitmproxy.proxy", "urllib3", "botocore", "mitmproxy.tools.web"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)  # its lines about refusals quote links not used yet
 
 
 def lock(opts: optmanager.OptManager) -> None:

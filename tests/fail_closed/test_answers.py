@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from addons.bounds import LARGEST_ANSWER
+from addons.config import Limits
 from tests.agent import Answer
 from tests.fail_closed.conftest import SECRET, Background, Screen, Stand, read_all, secret_body, standing, until, wild
 from tests.harness import POLICY, REAL_KEY
@@ -121,7 +121,7 @@ BAD = {
     ),
     "is no JSON": (framed(secret_body() + b"}"), None, "answered"),
     "announces too much": (
-        GOOD + b"X-S: " + SECRET.encode() + b"\r\nContent-Length: %d\r\n\r\n" % (LARGEST_ANSWER + 1) + secret_body(),
+        GOOD + b"X-S: " + SECRET.encode() + b"\r\nContent-Length: %d\r\n\r\n" % (Limits().answer + 1) + secret_body(),
         hangs,
         "answered",
     ),

@@ -13,7 +13,7 @@ import botocore.credentials
 import pytest
 from botocore.auth import S3SigV4QueryAuth
 
-from addons.bounds import LARGEST_BODY, LARGEST_HEAD
+from addons.config import Limits
 from addons.identity.sealed import KeyRing
 from addons.identity.session import Session
 from tests.agent import JSON, Answer
@@ -76,7 +76,7 @@ def test_an_allowed_operation_behind_two_megabytes_of_padding_passes_whole(stand
 
 
 def test_a_body_over_the_bound_is_cut_off_when_it_is_announced(stand: Stand) -> None:
-    head = f"POST / HTTP/1.1\r\nHost: {DYNAMODB}\r\nContent-Length: {LARGEST_BODY + 1}\r\n\r\n"
+    head = f"POST / HTTP/1.1\r\nHost: {DYNAMODB}\r\nContent-Length: {Limits().body + 1}\r\n\r\n"
     with stand.nothing_passes():
         assert stand.exchange(head.encode(), tls=True) == b""
     assert stand.last_call()["errorCode"] == "RequestEntityTooLarge"
@@ -108,7 +108,7 @@ def test_an_endless_chunked_body_is_cut_off_and_takes_no_memory_without_bound(
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_head_that_does_not_end_is_cut_off(stand: Stand, tls: bool) -> None:
     with stand.nothing_passes():
-        found = stand.exchange(b"GET / HTTP/1.1\r\n" + b"X-A: aaaaaaaa\r\n" * (LARGEST_HEAD // 10), tls)
+        found = stand.exchange(b"GET / HTTP/1.1\r\n" + b"X-A: aaaaaaaa\r\n" * (Limits().head // 10), tls)
     assert found == b"" or b" 431 " in found.splitlines()[0]
 
 
