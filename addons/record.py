@@ -93,12 +93,13 @@ class Record:
                 await asyncio.wait_for(self.idle.wait(), seconds)
 
     async def _record(self, flow: http.HTTPFlow, call: Call) -> None:
-        record = describe(self.services, flow, call)
+        answer = response_of(flow) if flow.response else None
+        record = describe(self.services, flow, call, answer)
         if record.body_sha256 is None and call.request:
             record.body_sha256 = (await asyncio.to_thread(hashlib.sha256, call.request.body or b"")).hexdigest()
         copy = None
         if call.session and call.decoded and call.request and not call.private:
-            copy = functools.partial(self._copy, flow, call, record.params or {})
+            copy = functools.partial(self._copy, flow, call, answer, record.params or {})
             if max(record.bytes_in, record.bytes_out) > LARGE:
                 async with self.large:
                     record.flow = await asyncio.to_thread(copy)
@@ -117,26 +118,29 @@ class Record:
             self.complained = now
             print(f"sluicegate: {text}", file=sys.stderr, flush=True)
 
-    def _copy(self, flow: http.HTTPFlow, call: Call, hidden: Mapping[str, Any]) -> str | None:
+    def _copy(
+        self, flow: http.HTTPFlow, call: Call, answered: wire.HttpResponse | None, hidden: Mapping[str, Any]
+    ) -> str | None:
         """Record a call; where that fails, in whatever way, its line is what counts."""
         try:
-            return self._save(flow, call, hidden)
+            return self._save(flow, call, answered, hidden)
         except LedgerUnavailable as error:
             self._complain(str(error))
         except Exception as error:
             self._complain(f"a call can't be recorded: internal error ({type(error).__name__})")
         return None
 
-    def _save(self, flow: http.HTTPFlow, call: Call, hidden: Mapping[str, Any]) -> str:
+    def _save(
+        self, flow: http.HTTPFlow, call: Call, answered: wire.HttpResponse | None, hidden: Mapping[str, Any]
+    ) -> str:
         assert call.session
         assert call.request
         assert call.decoded
         body, note, secret = request_to_keep(call, hidden)
         headers: wire.Headers = ()
         answer, content = b"", ""
-        if flow.response is not None:
-            found = response_of(flow)
-            headers, answer = found.headers, found.body
+        if answered is not None:
+            headers, answer = answered.headers, answered.body
             if call.streamed is not None:
                 answer = summary(call.streamed, self.digests[flow].hexdigest())
                 content = KEPT
@@ -199,10 +203,9 @@ def plain_metadata(call: Call) -> dict[str, Any]:
     }
 
 
-def describe(services: Services, flow: http.HTTPFlow, call: Call) -> CallRecord:
+def describe(services: Services, flow: http.HTTPFlow, call: Call, answer: wire.HttpResponse | None) -> CallRecord:
     """A call as the ledger takes it: strings, numbers and dicts, every secret in the parameters hidden."""
     request = call.request or unknown(flow)
-    answer = response_of(flow) if flow.response else None
     body = request.body or b""
     head = {name.lower(): value for name, value in reversed(request.headers)}  # of several, the first
     record = CallRecord(

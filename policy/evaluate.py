@@ -44,8 +44,10 @@ class Statement:
         return "wildcard" if matching else "no"
 
     def may_match(self, item: Item) -> bool:
-        """Whether some resource pattern can match an item's resource."""
-        return item.state != "exact" or any(pattern.overlaps(item.resource) for pattern in self.resources)
+        """Whether some resource pattern can match an item's resource, or what lies behind it."""
+        if item.state != "exact" or any(pattern.overlaps(item.resource) for pattern in self.resources):
+            return True
+        return bool(item.behind) and any(pattern.overlaps(item.behind) for pattern in self.resources)
 
     def covers(self, item: Item) -> bool:
         """Whether some resource pattern surely matches an item's resource."""

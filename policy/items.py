@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from policy import s3, table
+from policy import fetched, s3, table
 from policy.model import Item, Request
 
 MISNOMERS: Mapping[str, str] = {
@@ -31,7 +31,7 @@ def items(request: Request, service: str, operation: str) -> tuple[Item, ...]:
         found = tuple(Item(row.action, resource, "exact") for resource in table.bind(row.template, request))
     else:
         found = (Item(f"{table.prefix(service)}:{operation}", "*", "derived"),)
-    return (*found, *_passed_roles(request)) if found else tuple(_unresolved(request))
+    return (*found, *_passed_roles(request), *fetched.items(request)) if found else tuple(_unresolved(request))
 
 
 def _unresolved(request: Request) -> Iterator[Item]:
@@ -40,26 +40,43 @@ def _unresolved(request: Request) -> Iterator[Item]:
 
 # Roles that a call hands to a service
 
+ROLE = re.compile(r"[Rr]ole(s|Arns?|ARNs?|Name)?$|^DeliverLogsPermissionArn$")
 READ = ("Get", "List", "Describe", "BatchGet", "Head", "Query", "Scan", "Search")
 
 
 def _passed_roles(request: Request) -> Iterator[Item]:
-    """iam:PassRole for each top-level parameter named as a role, and for an instance profile anywhere.
+    """iam:PassRole for each top-level parameter named as a role, each role's ARN under such a name, at any depth, and
+    for an instance profile anywhere. (Deeper down only ARNs count: a message's `role` is "user".)
 
     Source: IAM User Guide, "Granting a user permissions to pass a role to an AWS service". An instance profile's role
     is not in the call, so it is unknown.
     """
-    if request.service in ("iam", "sts", "s3") or request.operation.startswith(READ):
+    if request.service in ("dynamodb", "iam", "s3", "sts") or request.operation.startswith(READ):
         return
     any_role = f"arn:{request.partition}:iam::*:role/*"
     for name, value in request.params.items():
-        if re.search(r"[Rr]ole(Arn|ARN|Name)?$|^DeliverLogsPermissionArn$", name) and isinstance(value, str) and value:
+        if ROLE.search(name) and isinstance(value, str) and value:
             named = any_role if value.startswith("arn:") else f"{any_role}{value}"
             yield Item("iam:PassRole", value if s3.is_role(value) else named, "exact")
+        else:
+            yield from (Item("iam:PassRole", role, "exact") for role in _roles(value, bool(ROLE.search(name))))
     if request.service in ("ec2", "autoscaling") and _has(
         request.params, ("IamInstanceProfile", "LaunchTemplate", "LaunchTemplateConfigs")
     ):
         yield Item("iam:PassRole", any_role, "exact")
+
+
+def _roles(value: object, named: bool) -> Iterator[str]:
+    """The roles' ARNs below a parameter; `named`: it has a role's name."""
+    if isinstance(value, str):
+        if named and s3.is_role(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _roles(inner, bool(ROLE.search(name)))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _roles(inner, named)
 
 
 def _has(value: object, names: tuple[str, ...]) -> bool:
@@ -234,9 +251,15 @@ def _secret(request: Request, name: object) -> Item:
 def _batch_secrets(request: Request) -> Iterator[Item]:
     """Source: Secrets Manager API Reference, BatchGetSecretValue: GetSecretValue for each, ListSecrets with filters."""
     yield Item("secretsmanager:BatchGetSecretValue", "*", "exact")
-    yield from (_secret(request, name) for name in request.params.get("SecretIdList") or [None])
-    if request.params.get("Filters"):
+    listed, filters = request.params.get("SecretIdList"), request.params.get("Filters")
+    yield from (_secret(request, name) for name in listed or [None])
+    if filters and listed:
+        yield _secret(request, None)
+    if filters:
         yield Item("secretsmanager:ListSecrets", "*", "exact")
+
+
+REFERENCE = re.compile("aws/reference/secretsmanager/", re.IGNORECASE)
 
 
 def _parameters(request: Request) -> Iterator[Item]:
@@ -244,9 +267,25 @@ def _parameters(request: Request) -> Iterator[Item]:
     row = table.rows("ssm")[request.operation]
     yield from (Item(row.action, resource, "exact") for resource in table.bind(row.template, request))
     for name in request.params.get("Names") or [request.params.get("Name")]:
-        _, found, secret = str(name).partition("aws/reference/secretsmanager/")
-        if found:
-            yield _secret(request, secret)
+        if found := REFERENCE.search(str(name)):
+            secret, mark, _ = str(name)[found.end() :].partition(":")  # behind it a version or a staging label
+            yield _secret(request, None if mark and secret.lower() == "arn" else secret)
+
+
+def _anything(request: Request) -> Iterator[Item]:
+    """Resources of more services than one, or such as only the service itself can tell: nothing is known of them."""
+    yield Item(table.rows(request.service)[request.operation].action, table.UNKNOWN, "exact")
+
+
+def _export_table(request: Request) -> Iterator[Item]:
+    """DynamoDB writes to the bucket, anybody's, with the caller's permissions.
+
+    Source: DynamoDB Developer Guide, "Requesting a table export in DynamoDB", permissions.
+    """
+    params, row = request.params, table.rows("dynamodb")[request.operation]
+    yield from (Item(row.action, resource, "exact") for resource in table.bind(row.template, request))
+    prefix = params.get("S3Prefix")
+    yield Item("s3:PutObject", s3.resource(request, params.get("S3Bucket"), f"{prefix}/*" if prefix else "*"), "exact")
 
 
 def _session_tags(request: Request) -> Iterator[Item]:
@@ -275,6 +314,7 @@ SPECIAL: dict[tuple[str, str], Special] = {
     ("dynamodb", "BatchWriteItem"): _batch,
     ("dynamodb", "TransactGetItems"): _transact,
     ("dynamodb", "TransactWriteItems"): _transact,
+    ("dynamodb", "ExportTableToPointInTime"): _export_table,
     ("dynamodb", "RestoreTableFromBackup"): _restore_table,
     ("dynamodb", "RestoreTableToPointInTime"): _restore_table,
     # PartiQL needs a parser: a table's name in a string must not count. Until then nobody but the literal name grants.
@@ -290,6 +330,14 @@ SPECIAL: dict[tuple[str, str], Special] = {
     ("secretsmanager", "BatchGetSecretValue"): _batch_secrets,
     ("ssm", "GetParameter"): _parameters,
     ("ssm", "GetParameters"): _parameters,
+    ("ssm", "GetParameterHistory"): _parameters,
+    # These act on instances of EC2, too, by identifiers and by tags: resources of another service.
+    ("ssm", "CreateAssociation"): _anything,
+    ("ssm", "CreateAssociationBatch"): _anything,
+    ("ssm", "SendCommand"): _anything,
+    ("ssm", "StartAccessRequest"): _anything,
+    ("ssm", "StartSession"): _anything,
+    ("ssm", "UpdateAssociation"): _anything,
     ("sts", "AssumeRole"): _session_tags,
     ("sts", "AssumeRoleWithSAML"): _session_tags,
     ("sts", "AssumeRoleWithWebIdentity"): _session_tags,

@@ -29,12 +29,14 @@ class Item:
     """One thing that the call needs: an IAM action on a resource.
 
     In the ARN of an `exact` item an unknown part is "*", an unknown character "?"; "*" alone means that the action has
-    no resource. Of the resource of other items nothing is known.
+    no resource. Of the resource of other items nothing is known. `behind` is a second resource, which the first leads
+    to (the bucket of an access point): it counts for what denies and holds, not for what allows.
     """
 
     action: str  # "s3:GetObject"
     resource: str  # "arn:aws:s3:::bucket/key"
     state: State
+    behind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

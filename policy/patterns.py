@@ -52,6 +52,7 @@ def segments(arn: str) -> tuple[str, ...] | None:
     return tuple(parts + ["*"] * (6 - len(parts)))
 
 
+CASELESS = ("iam",)  # "Names are not distinguished by case" (IAM API Reference): ROLE/ADMIN is the role Admin
 ORDER = (2, 5, 4, 3, 1)  # the segments that differ most, first: service, resource, account, region, partition
 
 
@@ -88,10 +89,14 @@ class Resource:
 
     def overlaps(self, resource: str) -> bool:
         """Whether the pattern could match a resource, for some value of its unknown parts."""
-        if self.text == "*" or not self.parts or literal(resource) or resource == NO_RESOURCE:
+        if self.text == "*" or not self.parts or resource == NO_RESOURCE:
             return self.covers(resource)
         if (given := segments(resource)) is None:
             return False
+        if given[2] in CASELESS:
+            return all(meet(self.parts[at].lower(), given[at].lower()) for at, _ in self.tests)
+        if literal(resource):
+            return self.covers(resource)
         return all(meet(self.parts[at], given[at]) for at, _ in self.tests)
 
 

@@ -6,6 +6,7 @@ Source: AWS Service Authorization Reference, "Actions, resources, and condition 
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -28,8 +29,9 @@ VERSIONED = {
     "s3:PutObjectTagging": "s3:PutObjectVersionTagging",
 }
 ACCESS_POINT = re.compile(r"(arn:[^:]+:s3:[^:]*:[0-9]{12}:accesspoint)[:/]([^:/]+)")
-ALIASES = ("-s3alias", "--ol-s3", ".mrap")  # names of access points that are given as a bucket's
+ALIASES = ("-s3alias", "--ol-s3", "--op-s3", ".mrap")  # names of access points that are given as a bucket's
 DIRECTORY = ("--x-s3", "--xa-s3")  # S3 Express: other actions, another way to sign
+TABLES = "--table-s3"  # S3 Tables' own buckets: their objects are read by s3tables:GetTableData
 ELSEWHERE = {  # operations whose actions belong to a sister service
     "CreateSession": "s3express:CreateSession",
     "ListDirectoryBuckets": "s3express:ListAllMyDirectoryBuckets",
@@ -42,10 +44,23 @@ ACLS = ("ACL", "GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "G
 
 def items(request: Request, row: table.Row) -> Iterator[Item]:
     """What one call needs, by its row in the table."""
+    for item in _items(request, row):
+        _, found, key = item.resource.partition(":accesspoint/")
+        if found:  # its bucket, which the call doesn't tell: a Deny of that bucket must not be walked around
+            key = key.partition("/object/")[2]
+            yield replace(item, behind=f"arn:{request.partition}:s3:::*" + (f"/{key}" if key else ""))
+        else:
+            yield item
+
+
+def _items(request: Request, row: table.Row) -> Iterator[Item]:
     params, operation = request.params, request.operation
     if str(params.get("Bucket", "")).endswith(DIRECTORY):
         by_session = "{Key}" in row.template or operation in SESSION
         yield Item("s3express:CreateSession" if by_session else f"s3express:{operation}", "*", "unresolved")
+        return
+    if str(params.get("Bucket", "")).endswith(TABLES):
+        yield Item(f"s3tables:{operation}", "*", "unresolved")
         return
     if "{Bucket}" not in row.template:
         yield from (Item(row.action, resource, "exact") for resource in table.bind(row.template, request))
@@ -116,6 +131,8 @@ def resource(request: Request, bucket: object, key: object = None) -> str:
     """The ARN of a bucket, or of an object where a key is wanted (`*`: unknown); access points have their own."""
     if not isinstance(bucket, str) or not bucket or bucket.endswith(ALIASES):
         return "arn:*:s3:*:*:*"
+    if isinstance(key, str) and len(key) > table.LONGEST:
+        key = "*"
     if bucket.startswith("arn:") or "/" in bucket or ":" in bucket:
         if not (point := ACCESS_POINT.fullmatch(bucket)):
             return table.UNKNOWN
@@ -138,14 +155,21 @@ def _bypass(params: Mapping[str, Any], target: str) -> Iterator[Item]:
 
 
 def _copy_source(request: Request) -> Item:
-    """`CopySource` is BUCKET/KEY or ACCESS-POINT-ARN/object/KEY, URL-encoded, then perhaps ?versionId=ID."""
+    """`CopySource` is BUCKET/KEY or ACCESS-POINT-ARN/object/KEY, URL-encoded, then perhaps ?versionId=ID.
+
+    What S3 may decode otherwise is unresolved: a bare "+", bytes that are not encoded or not UTF-8, a mark that is
+    only there once the key is decoded.
+    """
     source = request.params.get("CopySource")
     path, mark, query = source.partition("?") if isinstance(source, str) else ("", "", "")
     action = "s3:GetObjectVersion" if query.startswith("versionId=") else "s3:GetObject"
-    path = unquote(path).removeprefix("/")
+    plain = path.isascii() and "+" not in path
+    path = unquote(path, errors="strict").removeprefix("/")
     bucket, _, key = path.partition("/object/" if path.startswith("arn:") else "/")
-    if not bucket or not key or (mark and not query.startswith("versionId=")):
+    if not plain or not bucket or not key or "?versionId=" in key or (mark and not query.startswith("versionId=")):
         return Item(action, "*", "unresolved")
     if bucket.endswith(DIRECTORY):
         return Item("s3express:CreateSession", "*", "unresolved")
+    if bucket.endswith(TABLES):
+        return Item("s3tables:GetTableData", "*", "unresolved")
     return Item(action, resource(request, bucket, key), "exact")

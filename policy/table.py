@@ -19,6 +19,18 @@ from policy.patterns import glob
 
 FILE = Path(__file__).parent / "data" / "actions.yaml"
 UNKNOWN = "arn:*:*:*:*:*"  # some resource, of which nothing is known
+LONGEST = 2048  # characters of a name or an ARN: AWS has no longer ones, and matching takes time and memory
+ALTERNATIVES: Mapping[str, tuple[str, ...]] = {  # parameters that may name the thing too, or another one instead
+    "AllocationId": ("PublicIp",),
+    "AssociationId": ("Name", "InstanceId"),
+    "GroupId": ("GroupName",),
+    "KeyId": ("GrantToken",),
+    "LaunchTemplateId": ("LaunchTemplateName",),
+    "StreamARN": ("StreamId", "StreamName"),
+    "StreamName": ("StreamARN", "StreamId"),
+    "logGroupName": ("logGroupIdentifier", "logGroupIdentifiers", "logGroupNames"),
+}
+OWNERS = ("registryId", "QueueOwnerAWSAccountId")  # parameters that move a call to another account's resource
 FIELD = re.compile(r"\{([A-Za-z]+)(\[\])?(?::([a-z]+))?\}")
 
 
@@ -95,6 +107,8 @@ def bind(template: str, request: Request) -> list[str]:
     if named is None:
         return [_fill(template, {}, request)]
     values: list[object] = [request.params.get(named[1])]
+    if any(request.params.get(name) is not None for name in ALTERNATIVES.get(named[1], ())):
+        values = [None]
     if named[2]:
         listed = values[0]
         values = list(listed) if isinstance(listed, (list, tuple)) and listed else [None]
@@ -102,7 +116,7 @@ def bind(template: str, request: Request) -> list[str]:
 
 
 def _bind_one(template: str, named: re.Match[str], value: object, request: Request) -> str:
-    if isinstance(value, str) and value.startswith("arn:"):
+    if isinstance(value, str) and value[:4].lower() == "arn:":
         name = ":".join(value.split(":")[:6]) if named[3] == "parameter" else value  # without version or label
         return given_arn(template, named, name)
     return _fill(template, dict(request.params) | {named[1]: value}, request)
@@ -118,11 +132,15 @@ def given_arn(template: str, named: re.Match[str], arn: str) -> str:
     parts = arn.split(":", 5)
     if len(parts) < 6 or parts[2] != kind[2] or not parts[5].startswith(kind[5]) or parts[5] == kind[5]:
         return UNKNOWN
+    if parts[0] != "arn" or _inexact(arn) or any(kind[at] and not parts[at] for at in (1, 3, 4)):
+        return UNKNOWN  # AWS may fill in what is left out, and overlook what is too much
     return arn if not tail or glob(f"*{tail}").fullmatch(arn) else arn + tail
 
 
 def _fill(template: str, params: Mapping[str, Any], request: Request) -> str:
-    own = {"partition": request.partition, "region": request.region or "*", "account": request.account}
+    owner = next((params[name] for name in OWNERS if params.get(name) is not None), request.account)
+    account = owner if isinstance(owner, str) and re.fullmatch(r"[0-9]{12}", owner) else "*"
+    own = {"partition": request.partition, "region": request.region or "*", "account": account}
 
     def part(match: re.Match[str]) -> str:
         if match[1] in own:
@@ -130,11 +148,16 @@ def _fill(template: str, params: Mapping[str, Any], request: Request) -> str:
         given = params.get(match[1])
         if match[3] == "path" and given is None:
             return "/"
-        if not isinstance(given, str) or not given:
+        if not isinstance(given, str) or not given or _inexact(given):
             return "*"
         return FILTERS[match[3]](given) if match[3] else given
 
     return re.sub(r"\*+", "*", FIELD.sub(part, template))
+
+
+def _inexact(name: str) -> bool:
+    """Whether a name is of a kind that AWS may read as another one: longer than any, or with space around it."""
+    return len(name) > LONGEST or name != name.strip()
 
 
 def _parameter(name: str) -> str:

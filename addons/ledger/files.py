@@ -48,7 +48,7 @@ class AppendFile:
         self.write(b"".join(line + b"\n" for line in lines))
 
     def write(self, data: bytes, durable: bool = True) -> None:
-        """Write all or nothing. Raises OSError."""
+        """Write all or nothing. Raises OSError; `Vanished` only where it is to be durable."""
         rest = memoryview(data)
         try:
             while rest:
@@ -56,8 +56,6 @@ class AppendFile:
             if durable:
                 sync(self._descriptor)
                 self.check()
-            elif not os.fstat(self._descriptor).st_nlink:  # a cheaper look, which sees no renaming
-                raise Vanished(errno.ENOENT, f"{self.path} has vanished")
         except OSError:
             # After a failed sync the kernel may have dropped what it held: only the durable part can be trusted.
             with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ encodes the client's view of a call straight from the values that it is given, s
 import functools
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ SESSION_ID = re.compile(r"[0-9a-f][0-9a-f-]{0,127}")
 LARGEST_FILE = 256 << 20  # bytes; the next flow begins a new file
 OPEN_FILES = 64
 SEEN = 1_024  # connections whose encoding is kept
+LOOK = 1.0  # seconds between looks whether a file is still there
 SHORT = 256  # characters of a header's value whose encoding is kept
 NOTHING = b"0:~"  # None
 Headers = tuple[tuple[str, str], ...]
@@ -111,23 +113,19 @@ class SessionRecorder:
             return found
 
     def _encode(self, flow: http.HTTPFlow, metadata: Mapping[str, Any], request: bytes, response: bytes) -> bytes:
-        """A flow as mitmproxy's FlowReader reads it, in the order of `Flow.get_state`."""
+        """A flow as mitmproxy's FlowReader reads it: the dictionary of `Flow.get_state`."""
         return _box(
             [
-                _pair("version", version.FLOW_FORMAT_VERSION),
-                _pair("type", "http"),
+                OURS,
                 _pair("id", flow.id),
                 _pair("error", flow.error.get_state() if flow.error else None),
                 _key("client_conn") + self._connection(flow.client_conn),
                 _key("server_conn") + self._connection(flow.server_conn),
-                _pair("intercepted", False),
                 _pair("is_replay", flow.is_replay),
                 _pair("marked", flow.marked),
-                _pair("metadata", plain(metadata)),
-                _pair("comment", plain(flow.comment)),
+                _pair("metadata", {str(k): v if isinstance(v, str) else plain(v) for k, v in metadata.items()}),
+                _pair("comment", flow.comment),
                 _pair("timestamp_created", flow.timestamp_created),
-                _pair("websocket", None),
-                _pair("backup", None),
                 _key("request") + request,
                 _key("response") + response,
             ],
@@ -175,7 +173,7 @@ class _Session:
 
     def _open(self, number: int) -> None:
         while True:
-            self.number = number
+            self.number, self.looked = number, time.monotonic()
             path = self.folder / f"{number:04}.mitm"
             self.file = AppendFile(path)
             try:
@@ -192,7 +190,10 @@ class _Session:
             number += 1
 
     def write(self, record: bytes) -> str:
-        """Append one flow; returns its place."""
+        """Append one flow; returns its place. Raises OSError."""
+        if (now := time.monotonic()) - self.looked > LOOK:
+            self.file.check()
+            self.looked = now
         if self.file.size >= LARGEST_FILE:
             self.file.close()
             self._open(self.number + 1)
@@ -230,7 +231,15 @@ def _bytes(value: bytes) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    return b"%d:%b;" % (len(data := value.encode()), data)
+    return b"%d:%b;" % (len(data := value.encode("utf-8", "backslashreplace")), data)
+
+
+def _bool(value: bool) -> bytes:
+    return b"4:true!" if value else b"5:false!"
+
+
+def _int(value: int) -> bytes:
+    return b"%d:%d#" % (len(str(value)), value)
 
 
 def _number(value: float) -> bytes:
@@ -248,6 +257,8 @@ def _dict(values: Mapping[str, Any]) -> bytes:
 KINDS: dict[type, Callable[[Any], bytes]] = {
     bytes: _bytes,
     str: _text,
+    bool: _bool,
+    int: _int,
     float: _number,
     type(None): lambda _: NOTHING,
     tuple: _list,
@@ -275,6 +286,19 @@ def _key(name: str) -> bytes:
     return _text(name)
 
 
+# What is the same in every flow.
+OURS = b"".join(
+    [
+        _pair("version", version.FLOW_FORMAT_VERSION),
+        _pair("type", "http"),
+        _pair("intercepted", False),
+        _pair("websocket", None),
+        _pair("backup", None),
+    ]
+)
+NO_TRAILERS = _pair("trailers", None)
+
+
 def _headers(headers: Headers) -> bytes:
     return _box([_header(*h) if len(h[1]) <= SHORT else _scrubbed(*h) for h in headers], b"]")
 
@@ -294,7 +318,7 @@ def _message(data: http.MessageData, headers: Headers, body: bytes, more: Mappin
             _pair("http_version", data.http_version),
             _key("headers") + _headers(headers),
             _pair("content", scrub.body(body)),
-            _pair("trailers", None),
+            NO_TRAILERS,
             _pair("timestamp_start", data.timestamp_start),
             _pair("timestamp_end", data.timestamp_end),
             *(_pair(name, value) for name, value in more.items()),

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import unquote
 
 Headers = tuple[tuple[str, str], ...]
@@ -48,7 +49,12 @@ def headers(given: Iterable[tuple[str, str]]) -> Headers:
 
 def header(name: str, value: str) -> str:
     """The value of one header, replaced where it proves or carries something."""
-    return GONE if SECRET_HEADERS.fullmatch(name) else urls(value)
+    return GONE if _secret(name) else urls(value)
+
+
+@lru_cache(maxsize=256)
+def _secret(name: str) -> bool:
+    return SECRET_HEADERS.fullmatch(name) is not None
 
 
 def replaced(given: Headers, size: int, note: str, *, plain_only: bool = False) -> Headers:

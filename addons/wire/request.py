@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from addons.wire import chunked, forms, hosts, models, plain, rest, routes, scalars, sqsquery
+from addons.wire import asked, chunked, forms, hosts, models, plain, rest, routes, scalars, sqsquery
 from addons.wire.hosts import Candidate
 from addons.wire.message import Decoded, HttpRequest, Undecodable
 from addons.wire.scalars import UPGRADE, deny, shown
@@ -29,17 +29,6 @@ _CREDENTIAL = re.compile(_SCOPE, re.ASCII)
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII without space and "#"
 _FIELDS = re.compile(rb"[\x21-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # folded lines, bare CR and NUL among them: readers differ
-_VERSIONS = ("x-amz-api-version", "x-amz-glacier-version")  # which of a service's APIs the sender means
-_STREAM = "application/vnd.amazon.eventstream"
-_ANY = frozenset({"", "*", "*/*", "text/html", "image/gif", "image/jpeg"})  # what Java's HttpURLConnection sends
-_ACCEPT: dict[str, frozenset[str]] = {  # what may be asked for where the model knows no Accept; the protocol's own
-    "query": frozenset({"application/xml", "text/xml"}),
-    "ec2": frozenset({"application/xml", "text/xml"}),
-    "rest-xml": frozenset({"application/xml", "text/xml", _STREAM}),
-    "json": frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1", _STREAM}),
-    "rest-json": frozenset({"application/json", _STREAM}),
-    "smithy-rpc-v2-cbor": frozenset({"application/cbor", _STREAM}),
-}
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -71,35 +60,9 @@ def _decode(request: HttpRequest) -> Decoded:
     if not there:
         deny("the host serves no AWS API that is known", UPGRADE)
     decoded = one(_find(reading, _agreeing(reading, there)), reading.scope)
-    _check_versions(reading, decoded)
-    _check_accept(reading, decoded)
+    asked.check(reading.headers, decoded)
     account = re.match(r"([0-9]{12})\.", request.host)
     return replace(decoded, host_account=account[1]) if account and decoded.service != "s3" else decoded
-
-
-def _check_versions(reading: Reading, decoded: Decoded) -> None:
-    """Another version of the API could give the same parameters another meaning."""
-    for name in _VERSIONS:
-        if reading.headers.get(name) not in (None, models.service_model(decoded.service).metadata["apiVersion"]):
-            deny(f"{name} names another version of the API than the model's", UPGRADE)
-
-
-def _check_accept(reading: Reading, decoded: Decoded) -> None:
-    """An answer in another form than the model's could not be masked, or, worse, seem to have nothing to mask.
-
-    Query services answer in JSON when asked to; API Gateway answers in HAL (application/hal+json), with all members
-    in other places, unless it is asked for application/json, as every SDK does (API Gateway REST API reference).
-    """
-    shape = models.operation_model(decoded.service, decoded.operation).input_shape
-    bound = (member.serialization for member in (shape.members.values() if shape else ()))
-    if any(traits.get("location") == "header" and traits["name"].lower() == "accept" for traits in bound):
-        return
-    accept = reading.headers.get("accept", "").strip().lower()
-    if decoded.service == "apigateway":
-        if accept != "application/json":
-            deny("API Gateway is read as application/json only", "Send Accept: application/json, as SDKs do.")
-    elif not {part.partition(";")[0].strip() for part in accept.split(",")} <= _ANY | _ACCEPT[decoded.protocol]:
-        deny("the Accept header asks for another form of answer than the protocol's")
 
 
 def _read(request: HttpRequest) -> Reading:
@@ -297,6 +260,8 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
     for candidate in there:
         model = models.service_model(candidate.service)
         if action not in model.operation_names or model.metadata["apiVersion"] != version:
+            continue
+        if reading.path != "/" and candidate.service != sqsquery.SERVICE:
             continue
         operation = models.operation_model(candidate.service, action)
         if compressed and "gzip" not in (operation.request_compression or {}).get("encodings", ()):

@@ -14,6 +14,17 @@ from addons.wire import models
 from addons.wire.scalars import deny
 
 MAX_SEGMENTS = 256
+# Operations whose path ended with a slash in botocore's models of 2022, and that another operation of today's models
+# stands beside, with a label where the slash's empty segment is. AWS still serves the SDKs of that age.
+ENDED_WITH_A_SLASH = frozenset(
+    {
+        ("dlm", "DeleteLifecyclePolicy"),
+        ("dlm", "GetLifecyclePolicy"),
+        ("lambda", "ListCodeSigningConfigs"),
+        ("lambda", "ListEventSourceMappings"),
+        ("lambda", "ListFunctions"),
+    }
+)
 Member = tuple[str, Any]  # the member's name and its shape
 
 
@@ -73,14 +84,30 @@ class Routes:
         self.service = service
         self._roots: dict[str, _Node] = {}
         model = models.service_model(service)
-        for name in model.operation_names:
-            route = _route(model.operation_model(name))
-            self._insert(route, route.path)
+        made = [_route(model.operation_model(name)) for name in model.operation_names]
+        ends = [(route, self._insert(route, route.path)) for route in made]
+        for route in made:
             if route.path.endswith("/") and route.path != "/":
                 # Smithy's own model has no trailing slashes: JavaScript, Go and others leave them out.
                 self._insert(route, route.path.rstrip("/"))
+        if service not in ("s3", "s3control"):
+            for route, end in ends:
+                if self._may_end_with_a_slash(route, end):
+                    end.literals.setdefault("", _Node()).routes += [each for each in end.routes if each[0] is route]
 
-    def _insert(self, route: Route, path: str) -> None:
+    def _may_end_with_a_slash(self, route: Route, end: "_Node") -> bool:
+        """Whether one slash after a route's path changes nothing, as SDKs of 2022 and before wrote it.
+
+        A reader could take the slash for an empty last segment, or for a part of the last label. So the path must end
+        with a literal, and no operation of the method may have a label there; but where the old models had the slash.
+        """
+        if route.path.endswith("/") or "" in end.literals:
+            return False
+        if (self.service, route.operation) in ENDED_WITH_A_SLASH:
+            return True
+        return not (route.path.endswith("}") or end.label or end.greedy)
+
+    def _insert(self, route: Route, path: str) -> _Node:
         node = self._roots.setdefault(route.method, _Node())
         names: list[str] = []
         for segment in split(path):
@@ -93,6 +120,7 @@ class Routes:
             else:
                 node = node.literals.setdefault(segment, _Node())
         node.routes.append((route, tuple(names)))
+        return node
 
     def match(
         self, method: str, segments: list[str], query: dict[str, list[str | None]], headers: dict[str, str], prefix: str

@@ -40,7 +40,9 @@ def test_api_gateways_other_form_of_answer_in_which_no_rule_finds_the_keys_is_re
 def test_a_query_service_is_not_asked_for_json() -> None:
     body = "Action=GetUser&Version=2010-05-08"
     refused(form_ask(body, host=IAM, Accept="application/json"))
-    assert read(form_ask(body, host=IAM, Accept="*/*"))[0] == "iam:GetUser"
+    refused(form_ask(body, host=IAM, Accept="text/html, application/json; q=.1, */*; q=.2"))
+    for accept in ("*/*", "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"):  # curl, Java
+        assert read(form_ask(body, host=IAM, Accept=accept))[0] == "iam:GetUser"
 
 
 def test_accept_may_be_what_sdks_send_and_what_a_model_names() -> None:
