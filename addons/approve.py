@@ -66,8 +66,7 @@ class Approve:
         return None
 
     def _refuse(self, flow: http.HTTPFlow, call: Call, text: str) -> None:
-        access = self.services.rules.gateway.config.access_request
-        refuse(flow, call, Refusal("approve", "AccessDenied", text.strip()), access)
+        refuse(flow, call, Refusal("approve", "AccessDenied", text.strip()))
 
     def _ticket(self, call: Call) -> Ticket:
         assert call.decoded

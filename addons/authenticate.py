@@ -34,19 +34,12 @@ class Authenticate:
             else:
                 call.session = self._verify(call)
         except Refused as error:
-            refuse(flow, call, Refusal("authenticate", error.code, error.message, error.status), self._access())
+            refuse(flow, call, Refusal("authenticate", error.code, error.message, error.status))
         except sigv4.SignatureRefused as error:
-            refuse(flow, call, Refusal("authenticate", error.code, error.message), self._access())
+            refuse(flow, call, Refusal("authenticate", error.code, error.message))
         except wire.Undecodable as error:
-            refuse(
-                flow,
-                call,
-                Refusal("authenticate", "AccessDenied", f"{error.reason}. {error.hint}".strip()),
-                self._access(),
-            )
-
-    def _access(self) -> str:
-        return self.services.rules.gateway.config.access_request
+            text = f"{error.reason}. {error.hint}".strip()
+            refuse(flow, call, Refusal("authenticate", "AccessDenied", text))
 
     def _verify(self, call: Call) -> Session:
         assert call.request

@@ -23,8 +23,7 @@ class Authorize:
             return
         call.decision = decide(self.services, call)
         if call.decision.effect == "deny":
-            access = self.services.rules.gateway.config.access_request
-            refuse(flow, call, Refusal("authorize", "AccessDenied", call.decision.why), access)
+            refuse(flow, call, Refusal("authorize", "AccessDenied", call.decision.why))
 
 
 def decide(services: Services, call: Call) -> Decision:

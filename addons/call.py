@@ -48,6 +48,7 @@ class Call:
     """One HTTP attempt of one AWS call."""
 
     source: str  # the client's address
+    access_request: str = ""  # how to ask for what is refused: stands in every refusal
     id: str = field(default_factory=event_id)
     started: float = field(default_factory=time.time)
     request: HttpRequest | None = None

@@ -138,22 +138,15 @@ class Connect:
         """Attach the call; refuse requests whose names, framing or size are not plain."""
         if not flow.live:
             return
-        call = attach(flow, Call(source=source_of(flow.client_conn)))
-        target = self.targets.get(flow.client_conn)
-        access = self.services.rules.gateway.config.access_request
-        if problem := unsafe(flow, target):
-            refuse(flow, call, Refusal("connect", "AccessDenied", problem), access)
-            return
-        assert target
+        config = self.services.rules.gateway.config
+        call = attach(flow, Call(source_of(flow.client_conn), config.access_request))
         # Sign-ins carry a token and a minted secret: unsigned calls stay out of every view from the first moment.
         call.private = "authorization" not in flow.request.headers
-        largest = self.services.rules.gateway.config.limits.body
-        if body_size(flow) > largest:
-            refuse(
-                flow,
-                call,
-                Refusal("connect", "RequestEntityTooLarge", f"bodies over {largest} bytes are refused.", 413),
-            )
+        if problem := unsafe(flow, self.targets.get(flow.client_conn)):
+            refuse(flow, call, Refusal("connect", "AccessDenied", problem))
+        elif body_size(flow) > config.limits.body:
+            text = f"bodies over {config.limits.body} bytes are refused."
+            refuse(flow, call, Refusal("connect", "RequestEntityTooLarge", text, 413))
             flow.kill()  # answering would mean reading the whole body first
 
     def request(self, flow: http.HTTPFlow) -> None:

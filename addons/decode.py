@@ -23,5 +23,4 @@ class Decode:
             call.decoded = wire.decode(call.request)
         except wire.Undecodable as error:
             message = f"can't read this as one AWS call: {error.reason}. {error.hint}".strip()
-            access = self.services.rules.gateway.config.access_request
-            refuse(flow, call, Refusal("decode", "AccessDenied", message), access)
+            refuse(flow, call, Refusal("decode", "AccessDenied", message))

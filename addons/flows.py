@@ -55,12 +55,12 @@ def unknown(flow: http.HTTPFlow) -> HttpRequest:
     return HttpRequest(flow.request.method, flow.request.host_header or "", flow.request.path, headers_of(flow.request))
 
 
-def refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal, access_request: str = "") -> None:
+def refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal) -> None:
     """Answer a call with an error in its own protocol, in the SDK's own words."""
     call.refusal = refusal
     message = f"sluicegate: {refusal.message}"
-    if access_request:
-        message += f"{'' if message[-1] in '.!?' else '.'} {access_request}"
+    if call.access_request:
+        message += f"{'' if message[-1] in '.!?' else '.'} {call.access_request}"
     answer = wire.refusal(
         call.request or unknown(flow),
         refusal.code,

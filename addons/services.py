@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from addons import config, wire
@@ -22,6 +22,7 @@ from policy.policies import PolicySet, load_policies
 from policy.problems import Invalid
 from policy.redaction import RuleSet, load_rules
 
+RELOADED = ("groups", "redaction", "access_request", "other_hosts", "limits")  # keys that a reload applies
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +75,8 @@ class Services:
         """Open everything. Raises `Invalid` or `ValueError` with what is wrong and how to mend it."""
         settings = gateway.config
         gateway.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if gateway.state.stat().st_mode & 0o077:
+            raise ValueError(f"others can look into {gateway.state}, where the keys are: chmod 700 {gateway.state}")
         self.rules = Rules.load(gateway)
         wire.load(gateway.state / "wire")
         self.authority = Authority.open(gateway.state / "ca", wire.dns_suffixes())
@@ -143,8 +146,13 @@ class Services:
             print(f"sluicegate: reload refused, the old policy stays in force:\n{text}", file=sys.stderr, flush=True)
             await self.note("reload-failed", problems=[str(problem) for problem in error.problems])
             return False
-        old, self.rules, self.stale = self.rules, new, ""
-        if restart := needs_restart(old.gateway.config, new.gateway.config):
+        old, read = self.rules.gateway.config, new.gateway.config
+        # What was opened once at the start stays as it is, whole: half of a change would be neither.
+        kept = replace(old, **{name: getattr(read, name) for name in RELOADED})
+        self.rules, self.stale = replace(new, gateway=replace(new.gateway, config=kept)), ""
+        if restart := [
+            name for name in config.Config.__dataclass_fields__ if getattr(kept, name) != getattr(read, name)
+        ]:
             log.warning("sluicegate: changed, and read at the next start only: %s", ", ".join(restart))
         await self.note("reload", policy=new.policies.hash, needsRestart=restart)
         return True
@@ -155,10 +163,3 @@ class Services:
             await self.ledger.event(kind, **fields)
         except LedgerUnavailable as error:
             print(f"sluicegate: the event {kind} could not be written: {error}", file=sys.stderr, flush=True)
-
-
-def needs_restart(old: config.Config, new: config.Config) -> list[str]:
-    """The keys that differ and that a reload does not apply."""
-    reloaded = {"groups", "redaction", "access_request", "other_hosts"}
-    names = [name for name in config.Config.__dataclass_fields__ if name not in reloaded]
-    return [name for name in names if getattr(old, name) != getattr(new, name)]

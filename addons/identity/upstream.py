@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import botocore.session
 from botocore import exceptions
@@ -81,14 +80,6 @@ class Upstream:
 
     def __repr__(self) -> str:
         return f"Upstream(profile={self._profile!r}, endpoint={self._endpoint!r})"
-
-    @property
-    def endpoint_address(self) -> tuple[str, int] | None:
-        """Host and port of `upstream.endpoint`, where all of AWS is one."""
-        if not self._endpoint:
-            return None
-        parts = urlsplit(self._endpoint)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
     def account(self) -> str:
         """The 12 digits of the account that the credentials are for, by GetCallerIdentity. Blocking.
@@ -172,7 +163,10 @@ def _explained(error: Exception, where: str) -> str:
     kind = type(error).__name__
     match error:
         case exceptions.NoCredentialsError():
-            return "no AWS credentials were found: set upstream.credentials.profile, or sign in with `aws`."
+            return (
+                "no AWS credentials were found: sign in (`aws configure`, `aws sso login`), set AWS_PROFILE, "
+                "or name upstream.credentials.profile in the configuration."
+            )
         case exceptions.ProfileNotFound():
             return "the AWS profile is not in the AWS configuration: correct upstream.credentials.profile."
         case exceptions.ClientError():

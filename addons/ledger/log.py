@@ -1,8 +1,9 @@
 """The ledger: intents and records, durable when the call returns, by asynchronous group commit.
 
-Tasks put what they have to write into a queue; one thread takes all that is there, encodes it, writes it with one
-fdatasync a file, and wakes the waiters. A lone task is served at once, many share one fdatasync, and none ever blocks
-the event loop. The session's recording of a call is written on the way to its line: a call is one hand-over.
+What the tasks of the event loop have to write is gathered for one turn of the loop and handed to one thread, which
+takes all that is there, encodes it, writes it with one fdatasync a file, and wakes the waiters. A lone task is served
+at once, many share one fdatasync, and none ever blocks the loop. The session's recording of a call is written on the
+way to its line: a call is one hand-over.
 
 When the disk fails or is full, new intents and events are refused (so nothing new is sent), outcomes of calls in flight
 are written from a reserve, and the thread tries again until it works. Then a "gap" record says what was missed.
@@ -44,18 +45,17 @@ class _Entry:
 
     kind: Literal["intent", "event", "outcome", "abandon"]
     record: dict[str, Any]
-    loop: asyncio.AbstractEventLoop
     waiter: asyncio.Future[None]
     copy: Copy | None = None
 
 
 class Ledger:
-    """One gateway's writer in an audit directory."""
+    """One gateway's writer in an audit directory, for the tasks of one event loop."""
 
     def __init__(self, directory: Path, reserve: int = RESERVE) -> None:
         self._writer = Writer(directory, reserve)
-        self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()  # None: the end
-        self._gate = threading.Lock()  # nothing is queued behind the end
+        self._gathered: list[_Entry] = []  # in this turn of the loop
+        self._queue: queue.SimpleQueue[list[_Entry] | None] = queue.SimpleQueue()  # None: the end
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._trouble: str | None = "not started"
@@ -72,6 +72,7 @@ class Ledger:
 
     async def start(self) -> None:
         """Open a writer of our own and take up what dead ones left. Raises `LedgerUnavailable`."""
+        self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._open)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
@@ -106,9 +107,9 @@ class Ledger:
         """Write what is queued and end."""
         if self._thread is None:
             return
-        with self._gate:
-            self._stopping = True
-            self._queue.put(None)
+        self._stopping = True
+        self._hand_over()
+        self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         self._thread = None
 
@@ -120,13 +121,19 @@ class Ledger:
     def _enqueue(
         self, kind: Literal["intent", "event", "outcome", "abandon"], record: dict[str, Any], copy: Copy | None = None
     ) -> asyncio.Future[None]:
-        loop = asyncio.get_running_loop()
-        entry = _Entry(kind, record, loop, loop.create_future(), copy)
-        with self._gate:
-            if self._thread is None or self._stopping:
-                raise LedgerUnavailable("the ledger is not open")
-            self._queue.put(entry)
+        if self._thread is None or self._stopping:
+            raise LedgerUnavailable("the ledger is not open")
+        entry = _Entry(kind, record, self._loop.create_future(), copy)
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(entry)
         return entry.waiter
+
+    def _hand_over(self) -> None:
+        # Waking the thread costs more than encoding a record: a busy loop does it once a turn, not once a task.
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     # From here on everything runs in the ledger's own thread.
 
@@ -144,10 +151,10 @@ class Ledger:
         batch: list[_Entry] = []
         with contextlib.suppress(queue.Empty):
             while len(batch) < BATCH:
-                entry = self._queue.get_nowait() if batch else self._queue.get(timeout=RETRY if self._trouble else LOOK)
-                if entry is None:
+                more = self._queue.get_nowait() if batch else self._queue.get(timeout=RETRY if self._trouble else LOOK)
+                if more is None:
                     return batch, True
-                batch.append(entry)
+                batch += more
         return batch, False
 
     def _run(self) -> None:
@@ -163,7 +170,7 @@ class Ledger:
                     self._look()
             except Exception as error:  # whatever it is: nobody waits for ever, and nothing new is sent
                 self._fail(OSError(errno.EIO, f"internal error ({type(error).__name__})"))
-                _answer(batch, self._trouble)
+                self._answer(batch, self._trouble)
         with contextlib.suppress(OSError):
             if self._trouble:
                 self._retry()
@@ -186,7 +193,7 @@ class Ledger:
         if self._trouble is None:
             try:
                 self._writer.intents.append([entry.record for entry in entries])
-                _answer(entries)
+                self._answer(entries)
                 return
             except OSError as error:
                 self._fail(error)
@@ -202,7 +209,7 @@ class Ledger:
         if self._trouble is None:
             try:
                 self._writer.write([entry.record for entry in entries])
-                _answer(entries)
+                self._answer(entries)
                 return
             except OSError as error:
                 self._fail(error)
@@ -214,7 +221,7 @@ class Ledger:
         if in_flight:
             try:
                 self._writer.write_from_reserve([entry.record for entry in in_flight])
-                _answer(in_flight)
+                self._answer(in_flight)
             except OSError:
                 late += in_flight
         for entry in late:
@@ -227,7 +234,7 @@ class Ledger:
     def _refuse(self, entries: list[_Entry], count: bool = True) -> None:
         if entries:
             self._refused += len(entries) if count else 0
-            _answer(entries, self._trouble)
+            self._answer(entries, self._trouble)
 
     def _fail(self, error: OSError) -> None:
         if self._trouble is None:
@@ -261,18 +268,16 @@ class Ledger:
         self._backlog.clear()
         self._trouble = None
 
+    def _answer(self, entries: list[_Entry], trouble: str | None = None) -> None:
+        """Wake those who wait: one call into the loop, whatever became of single tasks meanwhile."""
 
-def _answer(entries: list[_Entry], trouble: str | None = None) -> None:
-    """Wake those who wait: one call into each loop, whatever became of single tasks meanwhile."""
+        def resolve() -> None:
+            for entry in entries:
+                if not entry.waiter.done():
+                    if trouble is None:
+                        entry.waiter.set_result(None)
+                    else:
+                        entry.waiter.set_exception(LedgerUnavailable(trouble))
 
-    def resolve(found: list[_Entry]) -> None:
-        for entry in found:
-            if not entry.waiter.done():
-                if trouble is None:
-                    entry.waiter.set_result(None)
-                else:
-                    entry.waiter.set_exception(LedgerUnavailable(trouble))
-
-    for loop in {entry.loop for entry in entries}:
         with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
-            loop.call_soon_threadsafe(resolve, [entry for entry in entries if entry.loop is loop])
+            self._loop.call_soon_threadsafe(resolve)

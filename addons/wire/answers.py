@@ -11,16 +11,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from botocore.awsrequest import HeadersDict
 from botocore.eventstream import EventStream
 from botocore.exceptions import EventStreamError
 from botocore.model import OperationModel, Shape
-from botocore.parsers import ResponseParser, ResponseParserFactory
+from botocore.parsers import (
+    EC2QueryParser,
+    JSONParser,
+    QueryParser,
+    ResponseParser,
+    RestJSONParser,
+    RestXMLParser,
+    RpcV2CBORParser,
+)
 from botocore.utils import parse_timestamp
 
-from addons.wire import models, plain, scalars
+from addons.wire import models, plain, rest, scalars
 from addons.wire.message import HttpResponse, Protocol, Undecodable
 from addons.wire.scalars import deny
 
@@ -69,6 +77,30 @@ def decode_answer(service: str, operation: str, protocol: Protocol, response: Ht
         raise Undecodable("the answer is not what the model says") from None
 
 
+def protocol_of(service: str, response: HttpResponse) -> Protocol:
+    """What an answer speaks, where its request is not known: by its marks, among what the service's model lists.
+
+    Raises `Undecodable` for a service that botocore has not.
+    """
+    try:
+        spoken = models.protocols(service)
+        first = models.service_model(service).resolved_protocol
+    except KeyError:
+        raise Undecodable("no model has this service") from None
+    except Exception:  # botocore's own for a service whose protocols it has no parser for
+        raise Undecodable("the service's protocol is not known") from None
+    kind = (response.get("content-type") or "").partition(";")[0].strip().lower()
+    if response.get("smithy-protocol") == "rpc-v2-cbor" or kind == "application/cbor":
+        wanted: tuple[str, ...] = ("smithy-rpc-v2-cbor",)
+    elif kind.startswith("application/x-amz-json"):
+        wanted = ("json",)
+    elif kind in ("text/xml", "application/xml"):
+        wanted = _XML
+    else:
+        wanted = ()
+    return cast(Protocol, next((p for p in spoken if p in wanted), first))
+
+
 def _decode(service: str, model: OperationModel, protocol: Protocol, response: HttpResponse) -> Answer:
     if protocol not in models.protocols(service):
         deny(f"answers of {service} in {protocol} are not known")
@@ -95,6 +127,8 @@ def _output(
         _check_body(protocol, body)
     if service == "s3" and not _is_time(headers.get("expires")):
         headers = HeadersDict({name: value for name, value in headers.items() if name.lower() != "expires"})
+    if not body and protocol in ("query", "ec2") and not (shape and shape.members):
+        return Answer(status, _request_id({}, headers), {})
     answer = {"status_code": status, "headers": headers, "body": given, "context": {"operation_name": model.name}}
     parsed = _parser(protocol).parse(answer, shape)
     if not isinstance(parsed, dict):
@@ -131,10 +165,12 @@ def _error(
         _check_body(protocol, body)
         parsed = parser.parse(answer, None)
         error = dict(parsed["Error"])
-        error["Code"] = named or error["Code"]
+        if named:
+            error |= {"Code": named} if body else {"Code": named, "Message": ""}
     except Exception:
         # A proxy's page, or none at all. A header may name the code nonetheless.
-        parsed, error = {}, {"Code": named, "Message": HTTPStatus(status).phrase if status in HTTPStatus else ""}
+        phrase = HTTPStatus(status).phrase if status in HTTPStatus and not named else ""
+        parsed, error = {}, {"Code": named, "Message": phrase}
     modelled = model.service_model.shape_for_error_code(error["Code"]) if isinstance(error["Code"], str) else None
     members = _beside(error)
     if modelled is not None and parsed:
@@ -277,8 +313,51 @@ def _is_time(value: str | None) -> bool:
         return False
 
 
+class _Json(JSONParser):  # type: ignore[misc]  # botocore has no annotations
+    """botocore's, with Smithy's NaN and infinities, and null where a dense list or map may not hold it."""
+
+    def _parse_shape(self, shape: Shape, node: Any) -> Any:
+        return None if node is None else super()._parse_shape(shape, node)
+
+    def _handle_float(self, shape: Shape, value: Any) -> Any:
+        return scalars.SPECIAL.get(value, value) if isinstance(value, str) else value
+
+    _handle_double = _handle_float
+
+
+class _RestJson(RestJSONParser):  # type: ignore[misc]  # botocore has no annotations
+    """botocore's, with header lists split where Smithy's httpHeader trait says."""
+
+    def _parse_shape(self, shape: Shape, node: Any) -> Any:
+        return None if node is None else super()._parse_shape(shape, node)
+
+    def _handle_list(self, shape: Shape, node: Any) -> Any:
+        return super()._handle_list(shape, _header_list(shape, node))
+
+
+class _RestXml(RestXMLParser):  # type: ignore[misc]  # botocore has no annotations
+    """Likewise."""
+
+    def _handle_list(self, shape: Shape, node: Any) -> Any:
+        return super()._handle_list(shape, _header_list(shape, node))
+
+
+def _header_list(shape: Shape, node: Any) -> Any:
+    if shape.serialization.get("location") == "header" and isinstance(node, str):
+        return rest.header_items(node, shape.member)
+    return node
+
+
+_PARSERS: dict[str, type[ResponseParser]] = {
+    "query": QueryParser,
+    "ec2": EC2QueryParser,
+    "json": _Json,
+    "rest-json": _RestJson,
+    "rest-xml": _RestXml,
+    "smithy-rpc-v2-cbor": RpcV2CBORParser,
+}
+
+
 @cache
 def _parser(protocol: Protocol) -> ResponseParser:
-    factory = ResponseParserFactory()
-    factory.set_parser_defaults(timestamp_parser=_moment)
-    return factory.create_parser(protocol)
+    return _PARSERS[protocol](timestamp_parser=_moment)

@@ -13,9 +13,18 @@ OWN: Mapping[str, frozenset[str]] = {  # the protocol's own forms, for operation
     "query": frozenset({"application/xml", "text/xml"}),
     "ec2": frozenset({"application/xml", "text/xml"}),
     "rest-xml": frozenset({"application/xml", "text/xml", STREAM}),
-    "json": frozenset({"application/json", "application/x-amz-json-1.0", "application/x-amz-json-1.1", STREAM}),
+    "json": frozenset(
+        {
+            "application/json",
+            "application/x-amz-json-1.0",
+            "application/x-amz-json-1.1",
+            "application/x-amz-cbor-1.1",
+            STREAM,
+        }
+    ),
     "rest-json": frozenset({"application/json", STREAM}),
     "smithy-rpc-v2-cbor": frozenset({"application/cbor", STREAM}),
+    "smithy-rpc-v2-json": frozenset({"application/json", STREAM}),
 }
 
 

@@ -79,6 +79,8 @@ def _body(
     content_type = "application/json" if shape == "rest-json" else "application/x-amz-json-1.0"
     if shape == "json" and sent == "application/x-amz-json-1.1":
         content_type = sent
+    if request.get("smithy-protocol") == "rpc-v2-json":
+        content_type, common = "application/json", (("smithy-protocol", "rpc-v2-json"), *common)
     # Models spell the member either way.
     body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
     return (("content-type", content_type), *common), body

@@ -4,10 +4,9 @@ Keys are paths: `Filter.1.Value.2`. They are read into a tree first, in which no
 and branch, and then every branch must be a member of the shape, with list positions counted from 1 without a gap.
 """
 
-from functools import cache
 from typing import Any
 
-from addons.wire import scalars
+from addons.wire import models, scalars
 from addons.wire.scalars import MAX_DEPTH, UPGRADE, deny, shown
 
 MAX_PARAMETERS = 50_000
@@ -137,7 +136,7 @@ def _numbered(node: Any) -> list[Any]:
     return found
 
 
-@cache
+@models.PerService
 def forms(service: str, ec2: bool) -> Forms:
     """The form reader of one service."""
     return Forms(ec2)

@@ -55,7 +55,6 @@ def build() -> Index:
     for service in sorted(models.services() - OWN_GRAMMAR):
         for host, endpoint in _service(service):
             found[host].add(endpoint)
-    models.loader.cache_clear()  # it keeps every model that it read, most of which no call will need
     return {host: sorted(endpoints) for host, endpoints in sorted(found.items())}
 
 
@@ -63,8 +62,8 @@ def _service(service: str) -> set[tuple[str, Endpoint]]:
     from botocore.endpoint_provider import RuleSet  # half a second that a kept index does without
     from botocore.exceptions import EndpointProviderError
 
-    model = models.loader().load_service_model(service, "service-2")
-    data = models.loader().load_service_model(service, "endpoint-rule-set-1")
+    model, _ = models.read(service, "service-2")
+    data, _ = models.read(service, "endpoint-rule-set-1")
     rules = RuleSet(
         version=data["version"],
         parameters=data["parameters"],

@@ -1,14 +1,75 @@
-"""botocore's models, from botocore's own data alone: a service is loaded when it is first used, and kept."""
+"""botocore's models, from botocore's own data alone: a service is loaded when it is first used, and dropped again when
+many others were.
 
+All models at once are a gigabyte, and an agent may touch every service. So everything that is made from a service's
+model (shapes, routes, readers) is kept in one table of that service, and the tables of the services that were used
+longest ago are dropped as a whole once the models kept hold more than `BUDGET` bytes of JSON.
+"""
+
+import gzip
 import os
-from functools import cache, lru_cache
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import botocore
-from botocore.loaders import Loader
+import orjson
+from botocore.loaders import ExtrasProcessor, Loader
 from botocore.model import OperationModel, ServiceModel
 
 DATA = os.path.join(os.path.dirname(botocore.__file__), "data")
+BUDGET = 16_000_000  # bytes of JSON, as botocore ships it but unpacked: EC2, the largest, has 4.4 million
+MAX_SERVICES = 48
+
+_kept: OrderedDict[str, dict[Any, Any]] = OrderedDict()  # by service, the one used longest ago first
+_sizes: dict[str, int] = {}
+_lock = threading.RLock()
+
+
+class PerService[Made]:
+    """A function of a service, whose results are kept for as long as the service's model."""
+
+    def __init__(self, make: Callable[..., Made]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __call__(self, service: str, *more: Any) -> Made:
+        key = (self, *more)
+        try:
+            found: Made = _kept[service][key]
+            _kept.move_to_end(service)
+        except KeyError:
+            found = self._make(service, *more)
+            with _lock:
+                _kept.setdefault(service, {})[key] = found
+        return found
+
+    def cache_clear(self) -> None:
+        """Forget all results."""
+        with _lock:
+            for table in _kept.values():
+                for key in [key for key in table if key[0] is self]:
+                    del table[key]
+
+
+def forget() -> None:
+    """Drop everything that was made from models."""
+    with _lock:
+        _kept.clear()
+        _sizes.clear()
+
+
+def _keep(service: str, size: int) -> None:
+    """Count a model in, and drop those used longest ago."""
+    with _lock:
+        _sizes[service] = size
+        _kept.setdefault(service, {})
+        _kept.move_to_end(service)
+        while len(_kept) > 1 and (sum(_sizes.values()) > BUDGET or len(_kept) > MAX_SERVICES):
+            dropped, _ = _kept.popitem(last=False)
+            _sizes.pop(dropped, None)
 
 
 @cache
@@ -32,15 +93,54 @@ def partitions() -> list[dict[str, Any]]:
     return found
 
 
-@lru_cache(maxsize=256)
-def service_model(service: str) -> ServiceModel:
-    """The newest model of one service. KeyError: botocore has none of that name."""
+def read(service: str, kind: str) -> tuple[dict[str, Any], int]:
+    """One of a service's files ("service-2", "endpoint-rule-set-1") in its newest version, and its size in bytes.
+
+    Not kept. Like botocore's loader, it adds the "sdk-extras" that botocore ships. KeyError: no such service or file.
+    """
     if service not in services():
         raise KeyError(service)
-    return ServiceModel(loader().load_service_model(service, "service-2"), service_name=service)
+    folder = os.path.join(DATA, service)
+    version = max(v for v in os.listdir(folder) if _file(folder, v, kind))
+    path = _file(folder, version, kind)
+    if path is None:
+        raise KeyError(kind)
+    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+        text = file.read()
+    made: dict[str, Any] = orjson.loads(text)
+    extras = os.path.join(folder, version, f"{kind}.sdk-extras.json")
+    if os.path.exists(extras):
+        with open(extras, "rb") as file:
+            ExtrasProcessor().process(made, [orjson.loads(file.read())])
+    return made, len(text)
 
 
-@lru_cache(maxsize=4096)
+def _file(folder: str, version: str, kind: str) -> str | None:
+    path = os.path.join(folder, version, f"{kind}.json")
+    return next((each for each in (path + ".gz", path) if os.path.exists(each)), None)
+
+
+@PerService
+def service_model(service: str) -> ServiceModel:
+    """The newest model of one service. KeyError: botocore has none of that name."""
+    data, size = read(service, "service-2")
+    _without_documentation(data)
+    _keep(service, size)
+    return ServiceModel(data, service_name=service)
+
+
+def _without_documentation(value: Any) -> None:
+    """Drop the prose, which is half of a model. A member that is named documentation is an object, and stays."""
+    if type(value) is dict:
+        if type(value.get("documentation")) is str:
+            del value["documentation"]
+        value = value.values()
+    for item in value:
+        if type(item) is dict or type(item) is list:
+            _without_documentation(item)
+
+
+@PerService
 def operation_model(service: str, operation: str) -> OperationModel:
     """One operation. KeyError: botocore has no such service or operation."""
     model = service_model(service)
@@ -49,14 +149,14 @@ def operation_model(service: str, operation: str) -> OperationModel:
     return model.operation_model(operation)
 
 
-@cache
+@PerService
 def protocols(service: str) -> tuple[str, ...]:
     """Every protocol that a service's model lists; `metadata.protocol` is only the first choice."""
     metadata = service_model(service).metadata
     return tuple(metadata.get("protocols") or (metadata["protocol"],))
 
 
-@cache
+@PerService
 def targets(service: str) -> dict[str, str]:
     """The operations of a JSON or CBOR service, by their X-Amz-Target."""
     model = service_model(service)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import cbor2
 
-from addons.wire import scalars
+from addons.wire import models, scalars
 from addons.wire.message import Undecodable
 from addons.wire.scalars import MAX_DEPTH, UPGRADE, deny, shown
 
@@ -81,13 +81,20 @@ def _epoch(value: Any, _: bool) -> datetime:
     return scalars.epoch(value)
 
 
+def _milliseconds(value: Any, _: bool) -> datetime:
+    if type(value) is not int:
+        deny("a timestamp is not a number of milliseconds")
+    return scalars.milliseconds(value)
+
+
 # cbor2 knows these tags by itself: each is refused by name, or it would build a value of its own.
-_TAGS: dict[int, Any] = dict.fromkeys(
+_OTHER_TAGS: dict[int, Any] = dict.fromkeys(
     (0, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 43000, 52, 54, 55799, 100, 256, 258, 260, 261, 1004), _deny_tag
-) | {1: _epoch}
+)
+_TAGS, _KINESIS_TAGS = _OTHER_TAGS | {1: _epoch}, _OTHER_TAGS | {1: _milliseconds}
 
 
-def cbor_value(body: bytes) -> Any:
+def cbor_value(body: bytes, tags: dict[int, Any] = _TAGS) -> Any:
     """One CBOR data item (RFC 8949) and nothing after it. Indefinite lengths are legal; tags other than 1 are not."""
     stream = io.BytesIO(body)
     try:
@@ -97,7 +104,7 @@ def cbor_value(body: bytes) -> Any:
             allow_duplicate_keys=False,
             strict_hashable_types=True,
             tag_hook=_deny_tag,
-            semantic_decoders=_TAGS,
+            semantic_decoders=tags,
         )
         value = decoder.decode()
     except Undecodable:
@@ -110,6 +117,11 @@ def cbor_value(body: bytes) -> Any:
     if stream.tell() != len(body):
         deny("something follows the CBOR body")
     return value
+
+
+def kinesis_value(body: bytes) -> Any:
+    """The same as Kinesis has it in `application/x-amz-cbor-1.1`: tag 1 holds milliseconds (AWS SDK for Java)."""
+    return cbor_value(body, _KINESIS_TAGS)
 
 
 class Readers:
@@ -253,9 +265,12 @@ def _cbor_float(value: Any, _: int) -> float:
 
 def _as_float(value: float) -> float:
     try:
-        return float(value)
+        made = float(value)
     except OverflowError:
         deny("a number is too large")
+    if type(value) is int and int(made) != value:
+        deny("a number is finer than its type holds")
+    return made
 
 
 def _base64(value: Any, _: int) -> bytes:
@@ -284,7 +299,7 @@ def _text_time(form: str) -> Reader:
     return lambda value, depth: scalars.timestamp(_string(value, 0), form)
 
 
-@cache
+@models.PerService
 def readers(service: str, cbor: bool) -> Readers:
     """The readers of one service."""
     return Readers(cbor)

@@ -2,9 +2,14 @@
 
     host -> candidate services -> what the request speaks -> operation -> parameters -> twins
 
-What the request speaks is told by its own marks, never by what the model prefers: `smithy-protocol` (rpc-v2-cbor),
-`X-Amz-Target` (json), `Action` (query, ec2), or else method and path (rest-json, rest-xml). The credential scope is a
-check that must agree with the matched endpoint; it never chooses.
+What the request speaks is told by its own marks, never by what the model prefers: `smithy-protocol` (rpc-v2-cbor,
+rpc-v2-json), `X-Amz-Target` (json), `Action` (query, ec2), or else method and path (rest-json, rest-xml). The
+credential scope is a check that must agree with the matched endpoint; it never chooses.
+
+Every byte is explained: a request is read only if what was read, encoded again, is the same request but for what
+carries no meaning. No second encoding is needed to know it, as each reader uses up all that it is given, refuses what
+it has no member for, and takes each value in spellings of that one value only. tests/wire/test_explained.py encodes
+again with botocore's serializer, and compares.
 """
 
 import re
@@ -30,6 +35,11 @@ _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII with
 _FIELDS = re.compile(rb"[\x21-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # folded lines, bare CR and NUL among them: readers differ
 _FORM = "application/x-www-form-urlencoded"
+_RPC_V2: dict[str, tuple[str, str, Callable[[bytes], Any]]] = {  # by smithy-protocol: name, content type, reader
+    "rpc-v2-cbor": ("smithy-rpc-v2-cbor", "application/cbor", plain.cbor_value),
+    "rpc-v2-json": ("smithy-rpc-v2-json", "application/json", plain.json_value),
+}
+_KINESIS_CBOR = "application/x-amz-cbor-1.1"  # the Java SDKs: JSON 1.1's targets and answers with CBOR in both bodies
 
 
 @dataclass(slots=True)
@@ -146,7 +156,7 @@ def _find(reading: Reading, there: list[Candidate]) -> list[Found]:
     if "smithy-protocol" in headers:
         if target is not None:
             deny("smithy-protocol and X-Amz-Target together")
-        return _cbor(reading, there)
+        return _rpc_v2(reading, there)
     if target is not None:
         return _json(reading, there, target)
     form = [c for c in there if c.service == sqsquery.SERVICE or {"query", "ec2"} & set(models.protocols(c.service))]
@@ -175,22 +185,27 @@ def _search(reading: Reading) -> Reading:
     return replace(reading, request=as_get, query=query)
 
 
-def _cbor(reading: Reading, there: list[Candidate]) -> list[Found]:
+def _rpc_v2(reading: Reading, there: list[Candidate]) -> list[Found]:
+    """Smithy's RPC v2, in CBOR, or in JSON where a model lists that."""
     request = reading.request
-    if reading.headers["smithy-protocol"] != "rpc-v2-cbor":
+    spoken = _RPC_V2.get(reading.headers["smithy-protocol"])
+    if spoken is None:
         deny("smithy-protocol names a protocol that is not known", UPGRADE)
+    protocol, content_type, parse = spoken
     found = re.fullmatch(r"/service/([A-Za-z0-9_.-]+)/operation/([A-Za-z0-9_]+)", reading.path, re.ASCII)
     if found is None or request.method != "POST" or reading.query:
         deny("not a POST to /service/NAME/operation/NAME")
-    if request.body and reading.content_type != "application/cbor":
-        deny("the content type is not application/cbor")
-    return _rpc(reading, there, f"{found[1]}.{found[2]}", "smithy-rpc-v2-cbor", plain.cbor_value)
+    if request.body and reading.content_type != content_type:
+        deny(f"the content type is not {content_type}")
+    return _rpc(reading, there, f"{found[1]}.{found[2]}", protocol, parse, cbor=parse is plain.cbor_value)
 
 
 def _json(reading: Reading, there: list[Candidate], target: str) -> list[Found]:
     if reading.request.method != "POST" or reading.path != "/" or reading.query:
         deny("X-Amz-Target on something else than a POST to /")
     there = [c for c in there if "json" in models.protocols(c.service)]
+    if reading.content_type == _KINESIS_CBOR and {c.service for c in there} == {"kinesis"}:
+        return _rpc(reading, there, target, "json", plain.kinesis_value, cbor=True)
     versions = {f"application/x-amz-json-{models.service_model(c.service).metadata.get('jsonVersion')}" for c in there}
     if there and reading.content_type not in versions:
         deny(f"the content type is not {min(versions)}")
@@ -198,7 +213,12 @@ def _json(reading: Reading, there: list[Candidate], target: str) -> list[Found]:
 
 
 def _rpc(
-    reading: Reading, there: list[Candidate], target: str, protocol: str, parse: Callable[[bytes], Any]
+    reading: Reading,
+    there: list[Candidate],
+    target: str,
+    protocol: str,
+    parse: Callable[[bytes], Any],
+    cbor: bool = False,
 ) -> list[Found]:
     """The operation whose whole target (prefix and name) is this one, in JSON or CBOR."""
     _known_headers(reading)
@@ -217,9 +237,9 @@ def _rpc(
                 if body and parse(body) != {}:
                     deny("a body on an operation that has none")
                 return {}
-            if not body and protocol == "smithy-rpc-v2-cbor":
+            if not body and protocol != "json":
                 return {}
-            reader = plain.readers(candidate.service, protocol != "json").reader(model.input_shape)
+            reader = plain.readers(candidate.service, cbor).reader(model.input_shape)
             return cast(dict[str, Any], reader(parse(body), 1))
 
         made.append(Found(candidate, operation, protocol, params))

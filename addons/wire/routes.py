@@ -7,7 +7,6 @@ query and header members decide. A route holds no state of a call.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from addons.wire import models
@@ -221,7 +220,7 @@ def _route(model: Any) -> Route:
     return route
 
 
-@cache
+@models.PerService
 def routes(service: str) -> Routes:
     """The routes of one service, made when it is first used."""
     return Routes(service)

@@ -127,9 +127,22 @@ def timestamp(text: str, form: str) -> datetime:
 
 
 def epoch(value: float) -> datetime:
-    """Seconds since 1970, to the microsecond."""
+    """Seconds since 1970, exactly: what is finer than a microsecond is refused, as no two readers round it alike."""
     try:
-        return EPOCH + timedelta(microseconds=value * 1_000_000 if isinstance(value, int) else round(value * 1e6))
+        if isinstance(value, int):
+            return EPOCH + timedelta(seconds=value)
+        micro = round(value * 1e6)
+        if micro / 1e6 != value:
+            deny("a timestamp is finer than a microsecond")
+        return EPOCH + timedelta(microseconds=micro)
+    except (OverflowError, ValueError):
+        deny("a timestamp is out of range")
+
+
+def milliseconds(value: int) -> datetime:
+    """Milliseconds since 1970."""
+    try:
+        return EPOCH + timedelta(milliseconds=value)
     except (OverflowError, ValueError):
         deny("a timestamp is out of range")
 

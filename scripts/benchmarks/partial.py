@@ -18,7 +18,7 @@ from addons.connect import address_of
 from addons.gateway import Gateway
 from addons.ledger.recording import SessionRecorder
 from addons.services import Services
-from scripts.cli import up
+from scripts.cli import serve, up
 
 NOTHING, LINE = "None", "Line"
 
@@ -64,7 +64,7 @@ class Unrecorded(SessionRecorder):
 def main() -> None:
     """Run `sluicegate up` with a partial gateway in place of the whole one."""
     last, _, config, _, ready = sys.argv[1:]
-    with mock.patch.object(up, "Gateway", lambda services: Partial(services, last)):
+    with mock.patch.object(serve, "Gateway", lambda services: Partial(services, last)):
         up.up(Path(config), Path(ready))
 
 

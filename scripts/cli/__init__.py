@@ -13,6 +13,7 @@ COMMANDS = {  # name: (module, attribute, what `sluicegate --help` says)
     "run": ("run", "run", "Run a command, such as an agent, behind the gateway."),
     "doctor": ("doctor", "doctor", "Find out what is wrong with a set-up, and how to mend it."),
     "check": ("check", "check", "Validate a configuration without starting anything."),
+    "decode": ("decode", "decode", "Show what the gateway would understand of a request."),
     "token": ("token", "token", "Make an OIDC token of the built-in issuer."),
     "approvals": ("approvals", "app", "List, approve and deny held calls."),
     "audit": ("audit", "app", "Read and search the audit log."),

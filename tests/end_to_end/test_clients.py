@@ -32,19 +32,6 @@ READS: list[tuple[str, str, dict[str, Any], Any]] = [  # service, operation, par
 ]
 
 
-# What the AWS CLI 2 of 2022 says that today's models do not know.
-OLD = {
-    "sqs": "it speaks SQS's old query protocol",
-    "lambda": "its ListFunctions has a path that ends with a slash",
-}
-
-
-def excuse(request: pytest.FixtureRequest, agent: Agent, service: str, operation: str) -> None:
-    """Expect an old client's old words to be refused; a newer one's pass."""
-    if agent.kind == "aws-cli-2" and service in OLD and operation != "DeleteFunction":
-        request.applymarker(pytest.mark.xfail(reason=f"refused: {OLD[service]}", strict=False))
-
-
 def attempts(gate: Gateway, before: int, operation: str) -> list[dict[str, Any]]:
     """The ledger's lines of an operation, after the first `before` lines. CloudTrail adds a date to Lambda's names."""
     return [line for line in gate.calls()[before:] if line["eventName"] in (operation, f"{operation}20150331")]
@@ -74,9 +61,7 @@ def test_an_allowed_call_is_signed_and_answered(
     operation: str,
     params: dict[str, Any],
     holds: Any,
-    request: pytest.FixtureRequest,
 ) -> None:
-    excuse(request, agent, service, operation)
     before = len(gate.calls())
     answer = agent.call(service, operation, **params)
     assert answer.ok, answer
@@ -179,9 +164,7 @@ def test_what_no_rule_allows_is_refused_in_each_protocol_after_one_attempt(
     service: str,
     operation: str,
     params: dict[str, Any],
-    request: pytest.FixtureRequest,
 ) -> None:
-    excuse(request, agent, service, operation)
     before, sent = len(gate.calls()), len(aws.asked)
     answer = agent.call(service, operation, **params)
     assert not answer.ok

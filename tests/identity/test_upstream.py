@@ -280,20 +280,6 @@ async def test_nothing_shows_a_key(sts: Sts) -> None:
     assert str(keys.token) not in shown
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "address"),
-    [
-        (None, None),
-        ("http://127.0.0.1:5000", ("127.0.0.1", 5000)),
-        ("http://moto", ("moto", 80)),
-        ("https://[::1]:4566", ("::1", 4566)),
-        ("https://aws.internal", ("aws.internal", 443)),
-    ],
-)
-def test_the_endpoints_address(endpoint: str | None, address: tuple[str, int] | None) -> None:
-    assert upstream(endpoint=endpoint).endpoint_address == address
-
-
 def test_nothing_is_touched_before_it_is_needed(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.session.Session", None)
     assert upstream()
