@@ -35,6 +35,7 @@ LOOK = 1.0  # seconds between looks whether a file is still there
 SHORT = 256  # characters of a header's value whose encoding is kept
 NOTHING = b"0:~"  # None
 Headers = tuple[tuple[str, str], ...]
+_End = tuple[int, int, int]  # of a file: its number, its size, how many flows are in it
 
 
 class SessionRecorder:
@@ -43,6 +44,7 @@ class SessionRecorder:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._ends: dict[str, _End] = {}  # of sessions whose file was closed to open another one
         self._connections: dict[tuple[Any, ...], bytes] = {}
         self._lock = threading.Lock()
         self.healthy = True  # whether the last flow could be written
@@ -83,19 +85,19 @@ class SessionRecorder:
             request_headers = scrub.replaced(request_headers, size, request_note, plain_only=request_hidden is not None)
         if response_note:
             response_headers = scrub.replaced(response_headers, len(response_body), response_note)
-        ours = {
-            "host": host,
-            "port": port,
-            "method": flow.request.data.method,
-            "scheme": scheme.encode(),
-            "authority": b"",
-            "path": scrub.target(path).encode("utf-8", "surrogateescape"),
-        }
-        request = _message(flow.request.data, request_headers, request_body, ours)
+        ours = (
+            _usual("host", host),
+            _usual("port", port),
+            _usual("method", flow.request.data.method),
+            _usual("scheme", scheme.encode()),
+            _usual("authority", b""),
+            _pair("path", scrub.target(path).encode("utf-8", "surrogateescape")),
+        )
+        request = _message(flow.request.data, request_headers, request_body, *ours)
         response = NOTHING
         if flow.response is not None:
-            theirs = {"status_code": flow.response.data.status_code, "reason": flow.response.data.reason}
-            response = _message(flow.response.data, response_headers, response_body, theirs)
+            theirs = _usual("status_code", flow.response.data.status_code), _pair("reason", flow.response.data.reason)
+            response = _message(flow.response.data, response_headers, response_body, *theirs)
         record = self._encode(flow, metadata, request, response)
         with self._lock:
             try:
@@ -118,12 +120,12 @@ class SessionRecorder:
             [
                 OURS,
                 _pair("id", flow.id),
-                _pair("error", flow.error.get_state() if flow.error else None),
+                _pair("error", flow.error.get_state()) if flow.error else _usual("error", None),
                 _key("client_conn") + self._connection(flow.client_conn),
                 _key("server_conn") + self._connection(flow.server_conn),
-                _pair("is_replay", flow.is_replay),
-                _pair("marked", flow.marked),
-                _pair("metadata", {str(k): v if isinstance(v, str) else plain(v) for k, v in metadata.items()}),
+                _usual("is_replay", flow.is_replay),
+                _usual("marked", flow.marked),
+                _key("metadata") + _metadata(metadata),
                 _pair("comment", flow.comment),
                 _pair("timestamp_created", flow.timestamp_created),
                 _key("request") + request,
@@ -149,8 +151,12 @@ class SessionRecorder:
             self._sessions.move_to_end(session_id)
             return found
         while len(self._sessions) >= OPEN_FILES:
-            self._sessions.popitem(last=False)[1].close()
-        found = self._sessions[session_id] = _Session(self.directory, session_id)
+            idle, closed = self._sessions.popitem(last=False)
+            if len(self._ends) >= SEEN:
+                self._ends.clear()
+            self._ends[idle] = closed.number, closed.file.size, closed.count
+            closed.close()
+        found = self._sessions[session_id] = _Session(self.directory, session_id, self._ends.pop(session_id, None))
         return found
 
     def close(self) -> None:
@@ -163,8 +169,9 @@ class SessionRecorder:
 class _Session:
     """The file that one session's flows go to. One process at a time writes a file: others begin the next one."""
 
-    def __init__(self, directory: Path, session_id: str) -> None:
-        self.id = session_id
+    def __init__(self, directory: Path, session_id: str, end: "_End | None") -> None:
+        """Open the newest file. `end`: where we ourselves left it; else it is read through. Raises OSError."""
+        self.id, self.end = session_id, end
         self.folder = directory / session_id
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
@@ -178,7 +185,11 @@ class _Session:
             self.file = AppendFile(path)
             try:
                 if self.file.hold():
-                    self.count, end = scan(path)
+                    end = self.file.size
+                    if self.end and self.end[:2] == (number, end):
+                        self.count = self.end[2]
+                    else:
+                        self.count, end = scan(path)
                     if end != self.file.size:
                         self.file.trim(end)  # what stood behind a tear could not be read any more
                     if end < LARGEST_FILE:
@@ -286,6 +297,8 @@ def _key(name: str) -> bytes:
     return _text(name)
 
 
+_usual = functools.lru_cache(maxsize=1_024, typed=True)(_pair)  # for what has few values
+
 # What is the same in every flow.
 OURS = b"".join(
     [
@@ -312,16 +325,26 @@ def _scrubbed(name: str, value: str) -> bytes:
 _header = functools.lru_cache(maxsize=1_024)(_scrubbed)  # an agent's calls have most of their headers in common
 
 
-def _message(data: http.MessageData, headers: Headers, body: bytes, more: Mapping[str, Any]) -> bytes:
+def _metadata(metadata: Mapping[str, Any]) -> bytes:
     return _box(
         [
-            _pair("http_version", data.http_version),
+            _usual(name, value) if isinstance(value, str) and len(value) <= SHORT else _pair(str(name), plain(value))
+            for name, value in metadata.items()
+        ],
+        b"}",
+    )
+
+
+def _message(data: http.MessageData, headers: Headers, body: bytes, *more: bytes) -> bytes:
+    return _box(
+        [
+            _usual("http_version", data.http_version),
             _key("headers") + _headers(headers),
             _pair("content", scrub.body(body)),
             NO_TRAILERS,
             _pair("timestamp_start", data.timestamp_start),
             _pair("timestamp_end", data.timestamp_end),
-            *(_pair(name, value) for name, value in more.items()),
+            *more,
         ],
         b"}",
     )

@@ -6,6 +6,9 @@ import asyncio
 import json
 import os
 import stat
+import threading
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +70,35 @@ async def test_a_thousand_tasks_share_few_syncs(tmp_path: Path, opened: Any, mon
     assert sorted(r["eventID"] for r in calls(tmp_path)) == sorted(f"call-{n}" for n in range(1_000))
 
 
+async def test_what_one_turn_of_the_loop_brings_is_one_commit(
+    tmp_path: Path, opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = await opened(tmp_path)
+    disk = Disk(monkeypatch)
+    await asyncio.gather(*(ledger.outcome(outcome(f"call-{number}")) for number in range(20)))
+    assert disk.syncs == 1
+
+
+async def test_a_recording_is_made_before_its_line_and_off_the_loop(tmp_path: Path, opened: Any) -> None:
+    ledger = await opened(tmp_path)
+    seen = []
+
+    def copy() -> str:
+        seen.append((threading.current_thread(), calls(tmp_path)))
+        return "7f3c/0001.mitm#0"
+
+    await ledger.outcome(outcome("a"), copy)
+    await ledger.outcome(outcome("b"), lambda: None)
+    ((thread, before),) = seen
+    assert thread is not threading.main_thread()
+    assert before == []
+    own = [record["additionalEventData"]["sluicegate"] for record in calls(tmp_path)]
+    assert [block["flow"] for block in own] == ["7f3c/0001.mitm#0", None]
+
+
 async def test_nothing_is_synced_on_the_event_loops_thread(
     tmp_path: Path, opened: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
-
     ledger = await opened(tmp_path)
     seen = set()
     real = files.sync
@@ -180,7 +207,10 @@ async def test_a_directory_that_can_not_be_made_is_refused_with_the_reason(tmp_p
 
 @pytest.mark.parametrize(
     "value",
-    ["\ud800 half", "\x1b[2J\u202e", {"a\ud800": float("nan")}, b"\xff", object(), {1: {2, 3}}, float("inf")],
+    [
+        *("\ud800 half", "\x1b[2J\u202e", "\x7f", "é", {"a\ud800": float("nan")}, b"\xff", object(), {1: {2, 3}}),
+        *(float("inf"), 2**70, datetime(2026, 11, 24, tzinfo=UTC), HTTPStatus.OK),
+    ],
 )
 async def test_any_value_becomes_one_line_of_plain_json(tmp_path: Path, opened: Any, value: object) -> None:
     ledger = await opened(tmp_path)

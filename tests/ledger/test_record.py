@@ -1,5 +1,6 @@
 """The record step: one line whatever the end, written before the answer goes, and no secret in line or recording."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from mitmproxy.flow import Error
 from mitmproxy.io import FlowReader
 from mitmproxy.test import tflow
 
+from addons import record
 from addons.call import Approval, Call, Refusal, attach
 from addons.flows import refuse
 from addons.identity.session import Session
@@ -186,7 +188,8 @@ async def test_a_held_call_names_who_decided(setup: Setup) -> None:
 
 
 async def test_streamed_content_is_its_size_and_hash(setup: Setup) -> None:
-    flow, _ = setup.call("GetObject", {"Bucket": "b", "Key": "k"}, "s3")
+    flow, call = setup.call("GetObject", {"Bucket": "b", "Key": "k"}, "s3")
+    call.streams = True
     await setup.record.responseheaders(flow)
     assert flow.response.stream(b"abc") == b"abc"
     assert flow.response.stream(b"") == []
@@ -204,7 +207,7 @@ async def test_streamed_content_is_its_size_and_hash(setup: Setup) -> None:
 async def test_the_answer_is_withheld_when_its_line_can_not_be_written(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def gone(line: dict[str, Any]) -> None:
+    async def gone(line: dict[str, Any], copy: Any = None) -> None:
         raise LedgerUnavailable("No space left on device")
 
     monkeypatch.setattr(setup.ledger, "outcome", gone)
@@ -213,6 +216,40 @@ async def test_the_answer_is_withheld_when_its_line_can_not_be_written(
     assert b"Name" not in (flow.response.content or b"")
     assert flow.response.status_code == 400
     assert "audit log can't be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [3, 300 << 10])
+async def test_a_recording_that_fails_in_any_way_does_not_cost_the_line(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    def broken(*_: Any, **__: Any) -> str:
+        raise KeyError("CANARY")
+
+    monkeypatch.setattr(setup.record.services.recorder, "append", broken)
+    flow, _ = setup.call()
+    flow.response.content = b"x" * size
+    await setup.record.response(flow)
+    assert setup.only()["additionalEventData"]["sluicegate"]["flow"] is None
+    said = capsys.readouterr().err
+    assert "can't be recorded: internal error (KeyError)" in said
+    assert "CANARY" not in said
+
+
+async def test_a_large_answer_is_recorded_whole_and_a_huge_one_as_its_size_and_hash(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "LARGEST", 400 << 10)
+    for size in (300 << 10, 500 << 10):
+        flow, _ = setup.call()
+        flow.response.content = b"x" * size
+        await setup.record.response(flow)
+    with (setup.directory / "sessions/7f3c/0001.mitm").open("rb") as file:
+        large, huge = FlowReader(file).stream()
+    assert large.response.content == b"x" * (300 << 10)  # type: ignore[attr-defined]
+    digest = hashlib.sha256(b"x" * (500 << 10)).hexdigest()
+    assert huge.response.text == f"[{500 << 10} bytes, sha256 {digest}]"  # type: ignore[attr-defined]
+    blocks = [line["additionalEventData"]["sluicegate"] for line in setup.lines()]
+    assert [block["flow"] for block in blocks] == ["7f3c/0001.mitm#0", "7f3c/0001.mitm#1"]
 
 
 async def test_a_recording_that_fails_does_not_cost_the_line(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from mitmproxy import http
 from mitmproxy.io import FlowReader, tnetstring
 from mitmproxy.test import tflow
 
-from addons.ledger import recording
+from addons.ledger import recording, scrub
 from addons.ledger.log import LedgerUnavailable
 from addons.ledger.recording import SessionRecorder, scan
 
@@ -136,6 +136,20 @@ def test_no_secret_reaches_the_file(tmp_path: Path) -> None:
     assert len(read(path)) == 1
 
 
+@given(
+    before=st.binary(max_size=20),
+    name=st.sampled_from(
+        ["X-Amz-Signature", "x-amz-credential", "X-AMZ-SECURITY-TOKEN", "awsAccessKeyId", "X-Amz-Date"]
+    ),
+    mark=st.sampled_from([b"=", b"%3D", b"%3d", b":"]),
+)
+def test_a_body_is_searched_without_regard_to_case(before: bytes, name: str, mark: bytes) -> None:
+    data = before + name.encode() + mark + b"CANARY&more"
+    secret = name != "X-Amz-Date" and mark != b":"
+    found = scrub.body(data)
+    assert found == (before + name.encode() + mark + b"removed&more" if secret else data)
+
+
 def test_hidden_parameters_are_in_no_part_of_the_request(tmp_path: Path) -> None:
     recorder = SessionRecorder(tmp_path)
     append(
@@ -221,7 +235,31 @@ def test_many_sessions_keep_few_files_open(tmp_path: Path, monkeypatch: pytest.M
     assert len(recorder._sessions) == 3
 
 
-def test_a_removed_session_begins_anew_and_a_failing_disk_says_so(tmp_path: Path) -> None:
+def test_a_file_that_was_closed_for_another_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "OPEN_FILES", 1)
+    recorder = SessionRecorder(tmp_path)
+    places = [append(recorder, flow(), session=name) for name in ("a", "b")]
+    monkeypatch.delattr(recording, "scan")
+    places += [append(recorder, flow(), session=name) for name in ("a", "b", "a")]
+    assert places == [f"{name}/0001.mitm#{n}" for name, n in (("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2))]
+
+
+def test_a_file_that_somebody_changed_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "OPEN_FILES", 1)
+    recorder = SessionRecorder(tmp_path)
+    append(recorder, flow(), session="a")
+    append(recorder, flow(), session="b")
+    path = tmp_path / "a" / "0001.mitm"
+    with path.open("ab") as file:
+        file.write(b"999:torn")
+    assert append(recorder, flow(), session="a") == "a/0001.mitm#1"
+    assert len(read(path)) == 2
+
+
+def test_a_removed_session_begins_anew_and_a_failing_disk_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "LOOK", 0)
     recorder = SessionRecorder(tmp_path / "sessions")
     append(recorder, flow())
     shutil.rmtree(tmp_path / "sessions")
