@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 import json
 from collections.abc import Iterable
@@ -27,7 +26,7 @@ class Masker:
 
     def digest(self, value: bytes) -> str:
         """Eight hex digits of HMAC-SHA-256: a plain hash of a short secret could be searched for."""
-        return hmac.new(self._key, value, hashlib.sha256).hexdigest()[:8]
+        return hmac.digest(self._key, value, "sha256").hex()[:8]
 
     def text_leaf(self, value: str, shape: Any, timestamp_format: str) -> str | None:
         """The mask of a value that the wire carries as text (XML, headers, JSON strings); None: remove it."""

@@ -42,34 +42,33 @@ def _constant(text: str) -> Any:
     raise Unredactable(f"{text} is no JSON")
 
 
-def loads(body: bytes) -> Any:
-    """JSON, refusing what clients read differently. Raises `Unredactable` or `ValueError`."""
-    return json.loads(body.decode(), object_pairs_hook=_pairs, parse_float=_float, parse_constant=_constant)
+def loads(body: bytes) -> tuple[Any, bool]:
+    """JSON, refusing what clients read differently, and whether a `Number` is in it.
+
+    Raises `Unredactable` or `ValueError`.
+    """
+    numbers: list[float] = []
+
+    def number(text: str) -> float:
+        found = _float(text)
+        if isinstance(found, Number):
+            numbers.append(found)
+        return found
+
+    tree = json.loads(body.decode(), object_pairs_hook=_pairs, parse_float=number, parse_constant=_constant)
+    return tree, bool(numbers)
 
 
-def dumps(tree: Any, ascii_only: bool) -> bytes:
+def dumps(tree: Any, ascii_only: bool, numbers: bool) -> bytes:
     """JSON as `loads` read it, each float in its own spelling."""
-    if not _has_number(tree):
+    if not numbers:
         text = json.dumps(tree, ensure_ascii=ascii_only, separators=(",", ":"), allow_nan=False)
     else:
         text = "".join(_write(tree, encode_basestring_ascii if ascii_only else encode_basestring))
     try:
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can spell
-        return dumps(tree, ascii_only=True)
-
-
-def _has_number(node: Any) -> bool:
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            stack += node.values()
-        elif isinstance(node, list):
-            stack += node
-        elif isinstance(node, Number):
-            return True
-    return False
+        return dumps(tree, True, numbers)
 
 
 def _write(node: Any, quote: Any) -> Iterator[str]:
@@ -128,12 +127,13 @@ class Plain:
     def __init__(self, body: bytes, cbor: bool) -> None:
         self._cbor = cbor
         self._ascii = body.isascii()
-        self._holder = {"": cbor_loads(body) if cbor else loads(body)}
+        tree, self._numbers = (cbor_loads(body), False) if cbor else loads(body)
+        self._holder = {"": tree}
         self.root = Place((), (self._holder, ""))
 
     def dump(self) -> bytes:
         tree = self._holder[""]
-        return cbor2.dumps(tree) if self._cbor else dumps(tree, self._ascii)
+        return cbor2.dumps(tree) if self._cbor else dumps(tree, self._ascii, self._numbers)
 
     def _node(self, place: Place) -> Any:
         container, key = place.handle

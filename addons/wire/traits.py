@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from botocore.model import OperationModel, Shape
@@ -29,19 +30,22 @@ def hide_sensitive_input(decoded: Decoded) -> dict[str, Any]:
     Hidden is what any of the call's twins marks `sensitive`, with all that is below it, and the members of `hidden`.
     Blobs are {"base64": ...}, with "length" where cut; timestamps RFC 3339; NaN and infinities text.
     """
-    shapes: list[Shape | None] = []
-    endings: set[tuple[str, ...]] = set()
-    try:
-        for service, operation in decoded.candidates:
-            shapes.append(models.operation_model(service, operation).input_shape)
-            endings.update(hidden.endings(service, operation))
-    except KeyError:
-        return {_cut(name): HIDDEN for name in decoded.params}
-    known = tuple(shape for shape in shapes if shape is not None)
+    known, endings = _inputs(decoded.candidates)
     if not known:
         return {_cut(name): HIDDEN for name in decoded.params}
-    shown = _shown(decoded.params, known, (), frozenset(endings))
+    shown = _shown(decoded.params, known, (), endings)
     return shown if isinstance(shown, dict) else {_cut(name): HIDDEN for name in decoded.params}
+
+
+@lru_cache(maxsize=1_024)
+def _inputs(candidates: tuple[tuple[str, str], ...]) -> tuple[tuple[Shape, ...], frozenset[tuple[str, ...]]]:
+    """The input shapes of a call's twins, and the endings of their hidden members; no shapes without a model."""
+    try:
+        found = [models.operation_model(*candidate).input_shape for candidate in candidates]
+    except KeyError:
+        return (), frozenset()
+    endings = frozenset(ending for candidate in candidates for ending in hidden.endings(*candidate))
+    return tuple(shape for shape in found if shape is not None), endings
 
 
 def ask_params(decoded: Decoded) -> dict[str, Any]:
@@ -94,6 +98,8 @@ def _shown(value: Any, shapes: tuple[Shape, ...], path: tuple[str, ...], endings
         return HIDDEN
     if any(path[-len(ending) :] == ending for ending in endings):
         return HIDDEN
+    if isinstance(value, str) and shapes[0].type_name not in ("structure", "list", "map"):
+        return _cut(value)
     match shapes[0].type_name, value:
         case "structure", Mapping() if not getattr(shapes[0], "is_document_type", False):
             return {
@@ -138,7 +144,7 @@ def _cut(text: str) -> str:
     if len(text) > LONGEST:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         text = f"{text[:LONGEST]}… ({len(text)} characters, sha256 {digest}…)"
-    return _SURROGATES.sub("\ufffd", text)
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def _asked(value: Any, shape: Shape | None) -> Any:
