@@ -155,6 +155,12 @@ def test_large_parameters_are_omitted_and_say_so() -> None:
     assert found["originalSize"] > 200_000
 
 
+def test_large_parameters_of_a_compressed_body_are_omitted_too() -> None:
+    params = {"Name": "n", "Description": "x" * 200_000}  # 217 bytes as gzip
+    found = line(call(service="ssm", operation="PutParameter", params=params, bytes_in=217, compressed=True))
+    assert found["requestParameters"]["omitted"] is True
+
+
 def test_a_large_blob_is_its_hash_and_size() -> None:
     found = parameters("lambda", "UpdateFunctionCode", {"FunctionName": "f", "ZipFile": b"z" * 5_000})
     assert found["zipFile"].startswith("[5000 bytes, sha256 ")

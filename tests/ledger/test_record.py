@@ -13,6 +13,7 @@ from mitmproxy.test import tflow
 
 from addons import record
 from addons.call import Approval, Call, Refusal, attach
+from addons.config import Limits
 from addons.flows import refuse
 from addons.identity.session import Session
 from addons.ledger.log import LedgerUnavailable
@@ -31,7 +32,8 @@ class Setup:
 
     def __init__(self, directory: Path, ledger: Any) -> None:
         self.directory, self.ledger = directory, ledger
-        rules = SimpleNamespace(redaction=SimpleNamespace(for_operation=lambda *_: ()))
+        gateway = SimpleNamespace(config=SimpleNamespace(limits=Limits()))
+        rules = SimpleNamespace(redaction=SimpleNamespace(for_operation=lambda *_: ()), gateway=gateway)
         recorder = SessionRecorder(directory / "sessions")
         services: Any = SimpleNamespace(ledger=ledger, recorder=recorder, account="111122223333", rules=rules)
         self.record = Record(services)
