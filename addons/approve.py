@@ -13,9 +13,10 @@ from mitmproxy import flow as mitmflow
 from addons import wire
 from addons.approvals.tickets import Ticket, TooMany, Verdict, ask_hash
 from addons.authorize import decide
-from addons.call import Approval, Call, Refusal, call_of
+from addons.call import Approval, Call, Refusal, call_of, passing
 from addons.flows import refuse
 from addons.services import Services
+from addons.text import short
 
 
 class Approve:
@@ -27,8 +28,8 @@ class Approve:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Hold what needs a person, refuse what the person or the clock refused."""
-        call = call_of(flow)
-        if call is None or call.refusal or call.answered or not call.decision or call.decision.effect != "approve":
+        call = passing(flow)
+        if call is None or not call.decision or call.decision.effect != "approve":
             return None
         if ctx.master.addons.get("view") is None:
             return self._refuse(
@@ -37,18 +38,22 @@ class Approve:
         try:
             call.ticket = ticket = self._ticket(call)
         except TooMany:
-            return self._refuse(
-                flow, call, "this session has too many calls waiting for a person; wait for answers first."
-            )
+            return self._refuse(flow, call, "too many calls wait for a person already; wait for answers first.")
         if ticket.state == "spent":
             text = f"this call was already sent once, under ticket {ticket.id}: {ticket.outcome or 'outcome unknown'}."
             return self._refuse(flow, call, text)
         if ticket.state == "denied":
             return self._refuse(flow, call, f"refused by {ticket.by}, ticket {ticket.id}. {ticket.reason}")
+        try:
+            await self._ask(flow, call, ticket)
+        finally:
+            self.services.tickets.release(ticket)
+
+    async def _ask(self, flow: http.HTTPFlow, call: Call, ticket: Ticket) -> None:
         await self.services.ledger.event("hold", ticket=ticket.id, eventID=call.id, **ticket.summary)
         verdict = await self._hold(flow, call, ticket)
         await self.services.ledger.event("hold-ended", ticket=ticket.id, eventID=call.id, verdict=verdict, by=ticket.by)
-        if verdict == "gone" or not self._connected(flow):
+        if verdict == "gone" or not flow.client_conn.connected:
             call.refusal = Refusal("approve", "ClientGone", "the caller left while its call was held; not sent.")
             if flow.killable:
                 flow.kill()
@@ -92,15 +97,20 @@ class Approve:
             "sessionId": session.id,
             "operation": f"{decoded.service}:{decoded.operation}",
             "region": decoded.region,
-            "resources": sorted({result.item.resource for result in call.decision.items}),
+            "resources": short(sorted({result.item.resource for result in call.decision.items}), 2_000, 100),
             "rule": call.decision.sid,
-            "params": wire.hide_sensitive_input(decoded),
+            # For people, and as long as a question lives: what is longer than a screen would fill memory and disk.
+            "params": short(wire.hide_sensitive_input(decoded)),
             "sourceIPAddress": call.source,
         }
-        return self.services.tickets.take(ask, call.request.get("amz-sdk-invocation-id"), summary)
-
-    def _connected(self, flow: http.HTTPFlow) -> bool:
-        return flow.client_conn.connected
+        limits = self.services.rules.gateway.config.limits
+        return self.services.tickets.take(
+            ask,
+            call.request.get("amz-sdk-invocation-id"),
+            summary,
+            held=limits.held,
+            held_each=limits.held_each,
+        )
 
     async def _hold(self, flow: http.HTTPFlow, call: Call, ticket: Ticket) -> Verdict:
         tickets, started = self.services.tickets, time.monotonic()
@@ -119,7 +129,7 @@ class Approve:
             await self._show(flow)
             if ticket.state == "denied":  # before there was anybody waiting to be told
                 verdict = "denied"
-            elif self._connected(flow):
+            elif flow.client_conn.connected:
                 verdict = await tickets.wait(ticket)
         finally:
             del self.held[flow.id], flow.resume, flow.kill

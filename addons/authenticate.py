@@ -1,14 +1,16 @@
 """authenticate: who calls. The sign-in is answered here; everything else must be signed by a key that it gave out."""
 
 import asyncio
+import functools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from mitmproxy import http
 
 from addons import wire
-from addons.call import Call, Refusal, call_of
+from addons.call import Call, Refusal, passing
 from addons.flows import put_response, refuse
 from addons.identity import exchange
 from addons.identity.refusal import Refused
@@ -16,17 +18,21 @@ from addons.identity.session import Session
 from addons.services import Services
 from addons.wire import sigv4
 
+SIGNING_IN = 4  # tokens verified at one time
+LARGEST = 64 << 10  # bytes of a sign-in; a token has 20,000 characters at most
+
 
 class Authenticate:
     """Fills in `call.session`."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        # Not the loop's own threads: tokens that wait for an issuer, good or bad, would keep all else waiting.
+        self.threads = ThreadPoolExecutor(SIGNING_IN, "sign-in")
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Answer a sign-in, or verify a signature; refuse everything else."""
-        call = call_of(flow)
-        if call is None or call.refusal or call.request is None:
+        if (call := passing(flow)) is None:
             return
         try:
             if call.private:
@@ -54,6 +60,8 @@ class Authenticate:
 
     async def _sign_in(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.request
+        if len(call.request.body or b"") > LARGEST:  # before it is read: anybody can send it
+            raise Refused("MissingAuthenticationToken", "this request is not signed, and too large for a sign-in.")
         call.decoded = wire.decode(call.request)
         if (call.decoded.service, call.decoded.operation) != ("sts", "AssumeRoleWithWebIdentity"):
             raise Refused(
@@ -67,7 +75,7 @@ class Authenticate:
         named = {name: value for name, value in params.items() if name in ("RoleArn", "RoleSessionName")}
         call.decoded = replace(call.decoded, params=named)
         try:
-            answer, session = await asyncio.to_thread(
+            exchanged = functools.partial(
                 exchange.answer,
                 params,
                 verifier=self.services.verifier,
@@ -78,6 +86,7 @@ class Authenticate:
                 now=time.time(),
                 request_id=call.id,
             )
+            answer, session = await asyncio.get_running_loop().run_in_executor(self.threads, exchanged)
         except Refused as error:
             await self.services.ledger.event(
                 "sign-in-failed", code=error.code, message=error.message, sourceIPAddress=call.source

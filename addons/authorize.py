@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mitmproxy import http
 
-from addons.call import Call, Refusal, call_of
+from addons.call import Call, Refusal, passing
 from addons.flows import refuse
 from addons.services import Services
 from policy.model import Decision, Request
@@ -18,8 +18,7 @@ class Authorize:
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Decide, and refuse what is denied."""
-        call = call_of(flow)
-        if call is None or call.refusal or call.answered:
+        if (call := passing(flow)) is None:
             return
         call.decision = decide(self.services, call)
         if call.decision.effect == "deny":
@@ -45,6 +44,9 @@ def decide(services: Services, call: Call) -> Decision:
         context={"aws:SourceIp": call.source},
     )
     decision = rules.policies.decide(request, rules.bound(call.session))
+    if decision.effect != "deny" and decoded.partition != services.partition:
+        why = f"the host is in the partition {decoded.partition}, and the gateway's account in {services.partition}"
+        return replace(decision, effect="deny", sid=None, why=why)
     if decision.effect != "deny" and (account := decoded.host_account) not in (None, services.account):
         # Whose resource a plain name means there, AWS does not say: each must be named by its ARN, as SDKs see to it.
         named = {result.item.resource.split(":")[4] for result in decision.items if result.item.resource != "*"}

@@ -25,7 +25,7 @@ from addons.config import Limits
 from addons.flows import abort, source_of
 from addons.services import Services
 
-LARGE = 1024 * 1024  # bytes from which a body counts for the bound on all of them together
+LARGE = 256 << 10  # bytes from which a body counts for the bound on all of them together
 
 _serving: list[Services] = []  # one at most: whose limits count, and where such a head is written down
 _buffered: WeakKeyDictionary[HttpStream, int] = WeakKeyDictionary()  # bytes; an entry goes with its stream

@@ -79,6 +79,12 @@ def call_of(flow: http.HTTPFlow) -> Call | None:
     return _calls.get(flow)
 
 
+def passing(flow: http.HTTPFlow) -> Call | None:
+    """The call of a flow that goes on to the next step: neither refused yet nor answered by the gateway itself."""
+    call = call_of(flow)
+    return None if call is None or call.refusal or call.answered else call
+
+
 def attach(flow: http.HTTPFlow, call: Call) -> Call:
     """Let a call travel with a flow."""
     _calls[flow] = call

@@ -13,7 +13,6 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from policy import strict
-from policy.policies import resolve
 from policy.problems import Invalid, Problem
 
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
@@ -69,8 +68,9 @@ class Url(str):
     def parse(cls, text: str) -> Self:
         """Read a URL; ValueError says what is wrong with it."""
         parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise ValueError(f"{text!r} is no http or https URL")
+        plain = not any(c in text for c in "@?#") and parts.port != 0  # a port out of range is a ValueError, too
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+            raise ValueError(f"{text!r} is no http or https URL without user, query and fragment")
         return cls(text)  # as written: an issuer's name is compared to the letter
 
 
@@ -79,6 +79,10 @@ class Web:
     """The web screen."""
 
     listen: Address = Address("127.0.0.1", 8081)
+
+    def __post_init__(self) -> None:
+        if not ipaddress.ip_address(self.listen.host).is_loopback:
+            raise ValueError("web.listen must be a loopback address, as the screen has no TLS: use an SSH tunnel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,11 @@ class Upstream:
     connect_timeout: Duration = Duration(10)
     read_timeout: Duration = Duration(300)
 
+    def __post_init__(self) -> None:
+        for url in (self.endpoint, self.proxy):
+            if url and urlsplit(url).path not in ("", "/"):
+                raise ValueError(f"{url!r} has a path: only its scheme, host and port can be used")
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -155,12 +164,25 @@ class Approvals:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one agent may make the gateway keep in memory. Streamed answers are not kept."""
+    """What agents may make the gateway keep: bytes in memory, connections, questions. Streamed answers are not kept."""
 
     head: Size = Size(64 << 10)  # a request line with its headers
     body: Size = Size(32 << 20)  # of one request
     answer: Size = Size(64 << 20)  # of one answer
-    buffered: Size = Size(512 << 20)  # all bodies over 1 MB at one time
+    buffered: Size = Size(512 << 20)  # all bodies over 256 KB at one time
+    connections: int = 4_000  # at one time, as far as the process has file descriptors (2 each)
+    connections_each: int = 2_000  # of one client's address
+    request_time: Duration = Duration(120)  # for a request to arrive whole, from its connection's or its own beginning
+    held: int = 2_000  # calls that wait for a person at one time
+    held_each: int = 500  # of one session
+    recording: Size = Size(4 << 30)  # of one session on disk; then bodies are kept as their sizes and hashes
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "connections_each", "held", "held_each"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"limits.{name} must be at least 1")
+        if self.request_time < 1:
+            raise ValueError("limits.request_time must be at least 1s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,16 +246,18 @@ class Gateway:
 
 def load(path: Path) -> Gateway:
     """Read a configuration and find the files that it names. Raises `Invalid` with every problem."""
+    if path.exists() and not path.is_file():  # a FIFO would be waited for, and no reload come after it
+        raise Invalid([Problem(str(path), 0, "no regular file")])
     loaded = strict.load(path, Config)
     config, base, problems = loaded.value, path.resolve().parent, []
     policies: dict[str, Path] = {}
     for group, settings in config.groups.items():
         for index, name in enumerate(settings.policies):
-            policies[name] = resolve(name, base)
+            policies[name] = strict.resolve(name, base)
             if not policies[name].is_file():
                 line = loaded.lines.get(f"groups.{group}.policies[{index}]", 0)
                 problems.append(Problem(str(path), line, f"no policy {name!r}", f"looked for {policies[name]}"))
-    redaction = tuple(resolve(name, base) for name in config.redaction)
+    redaction = tuple(strict.resolve(name, base) for name in config.redaction)
     for index, (name, file) in enumerate(zip(config.redaction, redaction, strict=True)):
         if not file.is_file():
             line = loaded.lines.get(f"redaction[{index}]", 0)

@@ -5,8 +5,11 @@ last: they must agree. Destinations are checked by address: no loopback, private
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -21,6 +24,9 @@ from addons.flows import abort, headers_of, refuse, request_of, source_of
 from addons.services import Services
 
 Place = ipaddress.IPv4Address | ipaddress.IPv6Address
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, 2.5.5.1
+RESOLVING = 16  # names of tunnels that are looked up at one time
 ONCE = frozenset({"host", "authorization", "content-length", "content-type", "content-encoding", "transfer-encoding"})
 
 
@@ -40,6 +46,8 @@ class Connect:
         self.services = services
         self.targets: WeakKeyDictionary[connection.Client, Target] = WeakKeyDictionary()
         self.own_ports: set[int] = set()
+        # Not the loop's own threads: an agent's domain whose servers never answer would keep AWS's names waiting.
+        self.resolvers = ThreadPoolExecutor(RESOLVING, "resolve")
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Let a client in to an AWS host (refusals come inside TLS, where SDKs show them), or to a listed one."""
@@ -109,10 +117,10 @@ class Connect:
         wait = self.services.rules.gateway.config.upstream.connect_timeout
         try:
             async with asyncio.timeout(wait):
-                infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, TimeoutError):
+                threads = self.resolvers if target and not target.aws else None
+                places = await asyncio.get_running_loop().run_in_executor(threads, addresses, host, port)
+        except (OSError, TimeoutError, UnicodeError):
             return f"{host} has no address"
-        places = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in infos]
         for place in places:
             if problem := self._off_limits(target, host, port, place):
                 return problem
@@ -122,15 +130,16 @@ class Connect:
         return None
 
     def _off_limits(self, target: Target | None, host: str, port: int, place: Place) -> str | None:
-        place = getattr(place, "ipv4_mapped", None) or place
-        if port in self.own_ports and (place.is_loopback or is_own(place)):
+        forms = list(forms_of(place))
+        if port in self.own_ports and any(form.is_loopback or is_own(form) for form in forms):
             return "this port is the gateway's own"
-        if place.is_global and not place.is_multicast:
+        place = next((form for form in forms if not is_public(form)), place)
+        if is_public(place):
             return None
         if target and target.aws and place.is_private and not (place.is_loopback or place.is_link_local):
             return None  # a VPC endpoint under AWS's own name; its certificate is checked against that name
         rule = self.services.rules.gateway.config.other_hosts
-        if isinstance(rule, Tunnel) and host in rule.tunnel:
+        if isinstance(rule, Tunnel) and rule.tunnel != "all" and host in rule.tunnel:
             return None
         return f"{host} leads to {place}, which is not a public address"
 
@@ -178,13 +187,38 @@ def is_own(place: Place) -> bool:
     return True
 
 
+def addresses(host: str, port: int) -> list[Place]:
+    """The addresses of a name. Blocks. Raises OSError, and UnicodeError for what can be no name."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found]
+
+
+def forms_of(place: Place) -> Iterator[Place]:
+    """An address, and the IPv4 ones that stand in it: it may be them that it leads to."""
+    yield place
+    if isinstance(place, ipaddress.IPv6Address):
+        if place in NAT64 or (place in COMPATIBLE and int(place) > 0xFFFF):
+            yield ipaddress.IPv4Address(int(place) & 0xFFFFFFFF)
+        yield from (form for form in (place.ipv4_mapped, place.sixtofour) if form)
+
+
+def is_public(place: Place) -> bool:
+    """Whether an address is one of the internet's."""
+    if isinstance(place, ipaddress.IPv6Address):
+        if place.ipv4_mapped:
+            return is_public(place.ipv4_mapped)
+        if place.is_site_local or place in COMPATIBLE:
+            return False
+    return place.is_global and not place.is_multicast
+
+
 def is_address(host: str) -> bool:
-    """Whether a host is an IP address and no name."""
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+    """Whether a host is an IP address and no name, in the forms of inet_aton(3) too: resolvers take `0x7f.1`."""
+    for read in (socket.inet_aton, ipaddress.ip_address):
+        with contextlib.suppress(OSError, ValueError):
+            read(host.strip("[]"))
+            return True
+    return False
 
 
 def body_size(flow: http.HTTPFlow) -> int:

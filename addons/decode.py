@@ -3,7 +3,7 @@
 from mitmproxy import http
 
 from addons import wire
-from addons.call import Refusal, call_of
+from addons.call import Refusal, passing
 from addons.flows import refuse
 from addons.services import Services
 
@@ -16,9 +16,9 @@ class Decode:
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Read the call, or refuse it with the reason."""
-        call = call_of(flow)
-        if call is None or call.refusal or call.answered or call.request is None:
+        if (call := passing(flow)) is None:
             return
+        assert call.request
         try:
             call.decoded = wire.decode(call.request)
         except wire.Undecodable as error:

@@ -20,10 +20,10 @@ from mitmproxy.proxy import server_hooks
 from addons.flows import abort
 
 ASK = frozenset({"http_connect", "requestheaders", "request"})
-FLOW_HOOKS_THAT_KILL = frozenset(
-    {"responseheaders", "websocket_start", "websocket_message", "tcp_start", "tcp_message"}
-)
-GUARDED = ASK | FLOW_HOOKS_THAT_KILL | {"response", "server_connect"}  # run by a complete gateway only
+GUARDED = ASK | {  # run by a complete gateway only
+    *("responseheaders", "response", "server_connect"),
+    *("websocket_start", "websocket_message", "tcp_start", "tcp_message"),
+}
 ERROR = "sluicegate_error"
 Handler = Callable[..., Any]
 Refuse = Callable[[http.HTTPFlow, str, BaseException | None], http.Response]  # (flow, hook, what it raised)

@@ -16,13 +16,13 @@ from mitmproxy import addonmanager, contentviews, ctx, exceptions
 # As a script this file stands alone: its own folder's parent is where the packages are.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from addons import bounds, config, failures, outgoing, reload
+from addons import bounds, config, connections, failures, outgoing, reload
 from addons.approve import Approve
 from addons.authenticate import Authenticate
 from addons.authorize import Authorize
 from addons.connect import Connect
 from addons.decode import Decode
-from addons.dispatcher import install
+from addons.dispatcher import Dispatcher, install
 from addons.flows import internal_error
 from addons.identity.upstream import UpstreamUnavailable
 from addons.journal import Journal
@@ -78,9 +78,11 @@ class Gateway:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.connect, self.record = Connect(services), Record(services)
+        self.connections = connections.Connections(services)
         self.watching: asyncio.Task[None] | None = None
         self.addons = [
             self.connect,
+            self.connections,
             Authenticate(services),
             Decode(services),
             Authorize(services),
@@ -92,15 +94,23 @@ class Gateway:
             self.record,
         ]
 
-    def guard(self, manager: addonmanager.AddonManager) -> None:
+    def options(self) -> dict[str, Any]:
+        """mitmproxy's options for this gateway: the mandatory ones, and those that its configuration sets."""
+        ca = self.services.rules.gateway.ca
+        own = {"confdir": self.services.authority.directory, "ssl_verify_upstream_trusted_ca": ca}
+        return MANDATORY | {name: str(path) for name, path in own.items() if path}
+
+    def guard(self, manager: addonmanager.AddonManager) -> Dispatcher:
         """Put the fail-closed dispatcher over this gateway, and its bounds and its signing into mitmproxy."""
-        install(manager, tuple(self.addons), lambda: self.services.ready, internal_error, self._report)
+        dispatcher = install(manager, tuple(self.addons), lambda: self.services.ready, internal_error, self._report)
         bounds.install(self.services)
+        connections.install(self.connections)
         failures.install()
         outgoing.install()
         if (view := manager.get("view")) is not None and type(view) is not AgentView:  # an empty view is falsy
             view.__class__ = AgentView
         contentviews.add(AwsView)
+        return dispatcher
 
     async def _report(self, hook: str, error: BaseException) -> None:
         if not isinstance(error, LedgerUnavailable):
@@ -165,7 +175,7 @@ class Script:
         gateway.guard(ctx.master.addons)
         ctx.master.addons.register(gateway)
         self.addons.append(gateway)  # before options are set, which calls this again
-        ctx.options.update(**MANDATORY, confdir=str(services.authority.directory))
+        ctx.options.update(**gateway.options())
 
 
 if __name__.startswith("__mitmproxy_script__"):

@@ -4,7 +4,7 @@ import hashlib
 
 from mitmproxy import http
 
-from addons.call import Refusal, call_of
+from addons.call import Refusal, passing
 from addons.flows import refuse
 from addons.ledger.log import LedgerUnavailable
 from addons.services import Services
@@ -18,8 +18,7 @@ class Journal:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Write that this call is about to be sent."""
-        call = call_of(flow)
-        if call is None or call.refusal or call.answered:
+        if (call := passing(flow)) is None:
             return
         assert call.decoded
         assert call.session

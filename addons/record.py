@@ -136,7 +136,8 @@ class Record:
         assert call.session
         assert call.request
         assert call.decoded
-        body, note, secret = request_to_keep(call, hidden)
+        full = self.services.recorder.size(call.session.id) >= self.services.rules.gateway.config.limits.recording
+        body, note, secret = request_to_keep(call, hidden, full)
         headers: wire.Headers = ()
         answer, content = b"", ""
         if answered is not None:
@@ -144,7 +145,7 @@ class Record:
             if call.streamed is not None:
                 answer = summary(call.streamed, self.digests[flow].hexdigest())
                 content = KEPT
-            elif len(answer) > LARGEST or (
+            elif len(answer) > (0 if full else LARGEST) or (
                 answer and not call.refusal and wire.response_is_streaming_blob(call.decoded)
             ):
                 answer = summary(len(answer), hashlib.sha256(answer).hexdigest())
@@ -171,10 +172,12 @@ def summary(size: int, sha256: str) -> bytes:
     return f"[{size} bytes, sha256 {sha256}]".encode()
 
 
-def request_to_keep(call: Call, hidden: Mapping[str, Any]) -> tuple[bytes, str, tuple[str, ...] | None]:
+def request_to_keep(
+    call: Call, hidden: Mapping[str, Any], full: bool = False
+) -> tuple[bytes, str, tuple[str, ...] | None]:
     """The request's body for the recording, a note where it is not what was sent, and the texts hidden, if any are.
 
-    `hidden`: the call's parameters as the line has them.
+    `hidden`: the call's parameters as the line has them. `full`: the session's recording is as large as it may be.
     """
     assert call.request
     assert call.decoded
@@ -182,7 +185,7 @@ def request_to_keep(call: Call, hidden: Mapping[str, Any]) -> tuple[bytes, str, 
     secret: tuple[str, ...] | None = None
     if conceals(hidden):
         secret = tuple(v for name, v in params.items() if isinstance(v, str) and conceals(hidden.get(name)))
-    if len(body) > LARGEST or wire.has_streaming_input(call.decoded):
+    if len(body) > (0 if full else LARGEST) or wire.has_streaming_input(call.decoded):
         return summary(len(body), hashlib.sha256(body).hexdigest()) if body else b"", KEPT, secret
     if secret is not None:
         note = "sensitive parameters are hidden: these are the parameters as JSON"
@@ -224,6 +227,7 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call, answer: wire.H
         approval=asdict(call.approval) if call.approval else None,
         masked=call.masked,
         bytes_in=len(body),
+        compressed="content-encoding" in head,
         bytes_out=call.streamed if call.streamed is not None else len(answer.body) if answer else 0,
         streamed=call.streamed is not None,
         invocation=head.get("amz-sdk-invocation-id"),

@@ -13,6 +13,7 @@ from addons.text import lines, one_line, short
 
 KEPT = 2_000  # flows on the screen; the oldest finished ones go first
 LARGEST = 64 * 1024 * 1024  # bytes of their bodies
+LARGE = 256 << 10  # bytes of one that is looked at by itself
 VERDICTS = {
     "approved": "APPROVED",
     "denied": "DENIED",
@@ -34,12 +35,22 @@ class AgentView(view.View):
     def add(self, flows: list[mitmflow.Flow]) -> None:  # type: ignore[override]
         """Show flows, the private ones excepted."""
         super().add([f for f in flows if not ((call := shown_call(f)) and call.private)])
-        full = len(self._store) > KEPT or (
-            len(self._store) % 64 == 0 and sum(map(size, self._store.values())) > LARGEST
-        )
-        if full:
-            done = [f for f in self._store.values() if not f.live or (isinstance(f, http.HTTPFlow) and f.response)]
-            self.remove([f for f in done if not f.killable][: len(self._store) // 4])
+        if len(self._store) > KEPT or len(self._store) % 64 == 0:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the oldest calls that have ended, until the rest is few enough and small enough."""
+        over, many = sum(map(size, self._store.values())) - LARGEST, len(self._store) - KEPT * 3 // 4
+        if over <= 0 and len(self._store) <= KEPT:
+            return
+        gone: list[mitmflow.Flow] = []
+        for f in self._store.values():
+            if over <= 0 and many <= len(gone):
+                break
+            if ended(f):
+                gone.append(f)
+                over -= size(f)
+        self.remove(gone)
 
     def update(self, flows: Sequence[mitmflow.Flow]) -> None:
         """Say in the list what each call is, and how it stands: while it is held, and when it has ended."""
@@ -49,6 +60,14 @@ class AgentView(view.View):
                 f.comment = comment(call)
         if due:
             super().update(due)
+        if any(size(f) > LARGE for f in due):
+            self._forget()
+
+
+def ended(flow: mitmflow.Flow) -> bool:
+    """Whether nothing more comes of a flow."""
+    answered = isinstance(flow, http.HTTPFlow) and flow.response is not None
+    return (answered or not flow.live) and not flow.killable
 
 
 def size(flow: mitmflow.Flow) -> int:

@@ -98,6 +98,7 @@ class Services:
         self.recorder = SessionRecorder(gateway.sessions)
         self.tickets = Tickets(settings.approvals.timeout)
         self.account: str | None = None
+        self.partition = ""  # of the account; known with it
         self.stale = ""  # why the last reload did not count
 
     @property
@@ -122,10 +123,10 @@ class Services:
         if self.ready:
             return
         await self.ledger.start()
-        account = await asyncio.to_thread(self.upstream.account)
-        gateway = self.rules.gateway
-        await self.ledger.event("start", config=str(gateway.file), account=account, policy=self.rules.policies.hash)
-        self.account = account
+        found = await asyncio.to_thread(self.upstream.identity)
+        detail = {"account": found.account, "partition": found.partition, "policy": self.rules.policies.hash}
+        await self.ledger.event("start", config=str(self.rules.gateway.file), **detail)
+        self.account, self.partition = found.account, found.partition
 
     async def stop(self) -> None:
         """Write the closing event."""
@@ -140,11 +141,13 @@ class Services:
         file = self.rules.gateway.file
         try:
             new = await asyncio.to_thread(lambda: Rules.load(config.load(file)))
-        except Invalid as error:
-            self.stale = f"the last reload was refused: {error.problems[0]}"
-            text = "\n".join(str(problem) for problem in error.problems)
+        except Exception as error:  # whatever it is: who watches the files must go on, and people must know
+            broken = error.problems if isinstance(error, Invalid) else [f"internal error ({type(error).__name__})"]
+            problems = [str(problem) for problem in broken]
+            self.stale = f"the last reload was refused: {problems[0]}"
+            text = "\n".join(problems)
             print(f"sluicegate: reload refused, the old policy stays in force:\n{text}", file=sys.stderr, flush=True)
-            await self.note("reload-failed", problems=[str(problem) for problem in error.problems])
+            await self.note("reload-failed", problems=problems)
             return False
         old, read = self.rules.gateway.config, new.gateway.config
         # What was opened once at the start stays as it is, whole: half of a change would be neither.

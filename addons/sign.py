@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from addons import outgoing
-from addons.call import Refusal, call_of
+from addons.call import Refusal, call_of, passing
 from addons.connect import address_of
 from addons.flows import fields, refuse, request_of
 from addons.identity.upstream import UpstreamUnavailable
@@ -36,8 +36,7 @@ class Sign:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Sign what was decided on, and send it where the configuration says."""
-        call = call_of(flow)
-        if call is None or call.refusal or call.answered:
+        if (call := passing(flow)) is None:
             return
         # Belt and braces: nothing is signed that was not explicitly let through and written down.
         allowed = call.decision and (

@@ -15,10 +15,8 @@ Everything is required but `conditions`; every other key is an error. What each 
 """
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +30,8 @@ from policy.evaluate import Statement as Compiled
 from policy.items import MISNOMERS
 from policy.model import Decision, Effect, Request
 from policy.patterns import Resource, action_matches, literal, segments
-from policy.problems import Invalid, Problem
+from policy.problems import Invalid, Problem, near
 
-PACKS = Path(__file__).parent / "packs"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 ACTION = re.compile(r"\*|(?:\*|[A-Za-z0-9-]+):[A-Za-z0-9_*?]+")
 PARTITION = re.compile(r"\*|aws(-[a-z]+)*")
@@ -86,13 +83,6 @@ class PolicySet:
             statements = tuple(statement for file in files for statement in self.files[file][1])
             evaluator = self.evaluators[files] = Evaluator(statements, names, self.hash)
         return evaluator.decide(request)
-
-
-def resolve(name: str, base: Path) -> Path:
-    """The file of a policy's name: a bare one is a shipped pack, any other a path relative to `base`."""
-    if "/" in name or name.startswith(".") or name.endswith(".yaml"):
-        return Path(os.path.abspath(base / name))  # not `resolve`: a link may be turned to another file later
-    return PACKS / f"{name}.yaml"
 
 
 def load_policies(files: Sequence[Path]) -> PolicySet:
@@ -185,7 +175,7 @@ class _Reader:
         """Conditions, compiled."""
         for name, tested in statement.conditions.items():
             if name not in conditions.NAMES:
-                self.problem(f"{place}.{name}", f"unknown condition operator {name!r}", _near(name, conditions.NAMES))
+                self.problem(f"{place}.{name}", f"unknown condition operator {name!r}", near(name, conditions.NAMES))
                 continue
             if not tested:
                 self.problem(f"{place}.{name}", f"{name} tests no key")
@@ -195,8 +185,8 @@ class _Reader:
                 try:
                     condition = compile_condition(name, key, values)
                 except ValueError as error:
-                    near = _near(key, conditions.KEYS) or f"known: {', '.join(conditions.KEYS)}, req:PARAMETER"
-                    self.problem(where, str(error), near if "can't tell" in str(error) else "")
+                    hint = near(key, conditions.KEYS) or f"known: {', '.join(conditions.KEYS)}, req:PARAMETER"
+                    self.problem(where, str(error), hint if "can't tell" in str(error) else "")
                     continue
                 if key.lower().startswith("req:") and (wrong := _no_parameter(key[4:], statement.actions)):
                     self.problem(where, *wrong)
@@ -233,12 +223,12 @@ def _no_action(pattern: str) -> tuple[str, str]:
     services = list(_services(pattern))
     if not services:
         prefixes = {service.prefix for service in table.services().values()} | set(models.services())
-        return f"no service has the prefix {prefix!r} ({pattern!r})", _near(prefix, prefixes)
+        return f"no service has the prefix {prefix!r} ({pattern!r})", near(prefix, prefixes)
     known = {action for action in table.actions() if action.startswith(f"{prefix}:")}
     if prefix != "*":
         known.update(action for service in services for action in _same_named(service))
     wild = "" if literal(pattern) else "it matches no action; "
-    return f"there is no action {pattern!r}", wild + _near(pattern, known)
+    return f"there is no action {pattern!r}", wild + near(pattern, known)
 
 
 def _no_parameter(path: str, actions: Sequence[str]) -> tuple[str, str] | None:
@@ -248,8 +238,8 @@ def _no_parameter(path: str, actions: Sequence[str]) -> tuple[str, str] | None:
     services = sorted({service for pattern in actions for service in _services(pattern)})
     if not services or any(models.has_parameter(service, path) for service in services):
         return None
-    near = _near(path, {name for service in services for name in models.parameters(service)})
-    return f"no operation of {', '.join(services)} has the parameter {path!r}", near
+    hint = near(path, {name for service in services for name in models.parameters(service)})
+    return f"no operation of {', '.join(services)} has the parameter {path!r}", hint
 
 
 def resource_problem(pattern: str) -> tuple[str, str] | None:
@@ -266,7 +256,7 @@ def resource_problem(pattern: str) -> tuple[str, str] | None:
         return "it is no ARN", 'write "*" or arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE'
     _, partition, service, region, account, resource = parts
     if not PARTITION.fullmatch(partition):
-        return f"there is no partition {partition!r}", _near(partition, ("aws", "aws-cn", "aws-us-gov"))
+        return f"there is no partition {partition!r}", near(partition, ("aws", "aws-cn", "aws-us-gov"))
     if not re.fullmatch(r"\*|[a-z0-9-]+", service):
         return f"{service!r} is no service", 'service names are lower-case; "*" stands for any'
     if not re.fullmatch(r"[a-z0-9*?-]*", region):
@@ -284,9 +274,3 @@ def resource_problem(pattern: str) -> tuple[str, str] | None:
     ):
         return "buckets and objects have neither region nor account", "write arn:aws:s3:::BUCKET/KEY"
     return None
-
-
-def _near(name: str, choices: Iterable[str]) -> str:
-    folded = {choice.lower(): choice for choice in choices}
-    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)
-    return f"did you mean {folded[near[0]]}?" if near else ""

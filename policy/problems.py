@@ -1,5 +1,7 @@
 """Problems in files that people write: all of them at once, each with its place and a hint."""
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -23,3 +25,10 @@ class Invalid(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+
+def near(name: str, choices: Iterable[str]) -> str:
+    """A hint for a name that is not one of the choices: the nearest of them, if one is near."""
+    folded = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower(), folded, n=1)
+    return f"did you mean {folded[found[0]]}?" if found else ""

@@ -8,7 +8,6 @@ file. The result is a plan of steps over shapes that `addons/redaction` follows 
 This module never sees a response.
 """
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -25,9 +24,8 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import Parser
 
 from policy import models, strict
-from policy.problems import Invalid, Problem
+from policy.problems import Invalid, Problem, near
 
-PACKS = Path(__file__).parent / "packs"
 Mask = Literal["mask", "drop"]
 Kind = Literal["member", "key", "index", "each", "entries", "spread"]
 
@@ -125,7 +123,7 @@ def load_rules(files: Sequence[Path | str], checked: Path | None = None) -> Rule
     """
     problems: list[Problem] = []
     read: list[tuple[RedactionRule, str, int]] = []
-    for file in map(_resolve, files):
+    for file in (strict.resolve(str(name), Path()) for name in files):
         try:
             loaded = strict.load(file, RuleFile)
         except Invalid as invalid:
@@ -165,12 +163,6 @@ def _content(path: Path) -> str | None:
         return None
 
 
-def _resolve(file: Path | str) -> Path:
-    """A bare name is a shipped pack; everything else is a path."""
-    text = str(file)
-    return PACKS / f"{text}.yaml" if "/" not in text and not text.endswith(".yaml") else Path(text)
-
-
 def compile_rule(rule: RedactionRule) -> list[tuple[str, CompiledRule]]:
     """The rule as plans for each operation that it reaches.
 
@@ -184,7 +176,7 @@ def compile_rule(rule: RedactionRule) -> list[tuple[str, CompiledRule]]:
     for pattern in rule.operations:
         hits = [name for name in model.operation_names if fnmatchcase(name, pattern)]
         if not hits:
-            raise BadRule(f"{rule.service} has no operation {pattern}", _meant(pattern, model.operation_names))
+            raise BadRule(f"{rule.service} has no operation {pattern}", near(pattern, model.operation_names))
         misses: list[BadRule] = []
         matched = False
         for name in hits:
@@ -228,13 +220,7 @@ def _model(service: str) -> ServiceModel:
         return models.service_model(service)
     except UnknownServiceError:
         known = models.loader().list_available_services("service-2")
-        raise BadRule(f"no service {service}", _meant(service, known)) from None
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    folded = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    return f"did you mean {folded[near[0]]}?" if near else ""
+        raise BadRule(f"no service {service}", near(service, known)) from None
 
 
 # Paths: JMESPath's own syntax tree, cut into alternatives without multi-selects, then walked over shapes.
@@ -339,7 +325,7 @@ def _member(place: _Place, name: str) -> _Place:
         case "structure":
             member = place.shape.members.get(name)
             if member is None:
-                raise BadRule(f"{place.shape.name} has no member {name}", _meant(name, place.shape.members))
+                raise BadRule(f"{place.shape.name} has no member {name}", near(name, place.shape.members))
             if member.serialization.get("location") == "statusCode":
                 raise BadRule(f"{name} is the HTTP status, which can't be masked")
             return place.below(Step("member", name), member, bool(getattr(place.shape, "is_tagged_union", False)))

@@ -6,7 +6,7 @@ Anchors, aliases, tags, merge keys and several documents in one file are refused
 """
 
 import dataclasses
-import difflib
+import os
 import re
 import types
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from policy.problems import Invalid, Problem
+from policy.problems import Invalid, Problem, near
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast; its plain scalars have style ""
+PACKS = Path(__file__).parent / "packs"
 LARGEST = 1_000_000  # bytes
 DEEPEST = 40  # nested collections
 _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+([eE][+-]?[0-9]+)?")
@@ -36,6 +37,13 @@ class Loaded[T]:
 
 class _Wrong(Exception):
     """A node does not fit the type; its problems are noted already."""
+
+
+def resolve(name: str, base: Path) -> Path:
+    """The file that a name means: a bare one is a shipped pack, any other a path relative to `base`."""
+    if "/" in name or name.startswith(".") or name.endswith(".yaml"):
+        return Path(os.path.abspath(base / name))  # not `resolve`: a link may be turned to another file later
+    return PACKS / f"{name}.yaml"
 
 
 def load[T](path: Path, schema: type[T]) -> Loaded[T]:
@@ -153,7 +161,7 @@ class _Reader:
             self.problem(
                 node,
                 f"{path} is {node.value!r}, not one of {', '.join(map(str, choices))}",
-                _near(node.value, map(str, choices)),
+                near(node.value, map(str, choices)),
             )
         else:
             self.problem(node, f"{path} must be one of {', '.join(map(str, choices))}")
@@ -213,7 +221,7 @@ class _Reader:
         before, values = len(self.problems), {}
         for name, key, value in self.entries(node, path):
             if (field := fields.get(name)) is None:
-                self.problem(key, f"unknown key {name!r}{f' in {path}' if path else ''}", _near(name, fields))
+                self.problem(key, f"unknown key {name!r}{f' in {path}' if path else ''}", near(name, fields))
                 continue
             place = f"{path}.{name}" if path else name
             self.lines[place] = _line(key)
@@ -274,11 +282,6 @@ def _fits(node: yaml.Node, wanted: Any) -> bool:
         pattern = {int: _INT, float: _FLOAT, bool: re.compile("true|false")}[wanted]
         return node.style in (None, "") and bool(pattern.fullmatch(node.value))
     return origin is Literal or hasattr(wanted, "parse") or wanted in (str, Path)
-
-
-def _near(name: str, choices: Any) -> str:
-    near = difflib.get_close_matches(name, list(choices), 1)
-    return f"did you mean {near[0]!r}?" if near else ""
 
 
 def _names(wanted: tuple[Any, ...]) -> str:

@@ -1,6 +1,9 @@
 """gateway.yaml: strict, every problem at once, each with its line."""
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -54,7 +57,7 @@ upstream: {{endpoint: moto}}
 """,
     )
     assert {problem.line for problem in found} == {1, 2, 3, 5, 6, 7}
-    assert next(p for p in found if p.line == 3).hint == "did you mean 'listen'?"
+    assert next(p for p in found if p.line == 3).hint == "did you mean listen?"
 
 
 @pytest.mark.parametrize(
@@ -67,10 +70,16 @@ upstream: {{endpoint: moto}}
         (GOOD + "upstream: {ca: absent.pem}\n", "no certificates can be read"),
         (GOOD + "upstream: {ca: policy.yaml}\n", "no certificates can be read"),
         (GOOD + 'other_hosts: {tunnel: ["*"]}\n', "is no host pattern"),
+        (GOOD + 'upstream: {endpoint: "http://host/path"}\n', "has a path"),
+        (GOOD + 'upstream: {proxy: "http://host/path"}\n', "has a path"),
+        (GOOD + 'upstream: {proxy: "http://:password@host"}\n', "without user"),
+        (GOOD + 'upstream: {endpoint: "http://host#part"}\n', "without user"),
+        (GOOD + 'upstream: {endpoint: "http://host:70000"}\n', "Port out of range"),
         (GOOD + "identity: {local: false}\n", "stands twice"),
         (GOOD.replace("local: true", "local: false"), "nobody could sign in"),
         (GOOD + "listen: localhost:8080\n", "is no address"),
         (GOOD.replace("local: true", "local: true, session: {duration: 5m}"), "from 20m to 12h"),
+        (GOOD + 'web: {listen: "0.0.0.0:8081"}\n', "the screen has no TLS"),
         ("", "the file is empty"),
     ],
 )
@@ -82,3 +91,23 @@ def test_a_missing_file_is_a_problem_not_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(Invalid) as error:
         config.load(tmp_path / "gateway.yaml")
     assert "No such file" in str(error.value)
+
+
+def keys(schema: Any) -> Iterator[str]:
+    """Every key below a schema."""
+    if dataclasses.is_dataclass(schema) and not hasattr(schema, "parse"):
+        for name, inner in get_type_hints(schema).items():
+            yield name
+            yield from keys(inner)
+    for inner in get_args(schema):
+        yield from keys(inner)
+
+
+def test_the_readme_shows_every_key(tmp_path: Path) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    block = readme.split("<!-- gateway.yaml -->\n```yaml\n")[1].split("```")[0]
+    assert [key for key in keys(config.Config) if f"{key}:" not in block] == []
+    (tmp_path / "policy.yaml").write_text("version: 1\npolicies: []\n")
+    (tmp_path / "gateway.yaml").write_text(block)
+    shown = config.load(tmp_path / "gateway.yaml").config
+    assert shown.limits == config.Limits()

@@ -24,8 +24,9 @@ import pytest
 from addons import config
 from addons.services import Rules
 from scripts.client import sandbox
+from scripts.client.ports import free_port
 from tests import tools
-from tests.harness import REAL_KEY, REAL_SECRET, free_port
+from tests.harness import REAL_KEY, REAL_SECRET
 
 if TYPE_CHECKING:
     from tests.end_to_end.aws import Aws

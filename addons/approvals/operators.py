@@ -22,6 +22,7 @@ class Operators:
     def __init__(self, state: Path) -> None:
         self._token = secrets.token_urlsafe(32)
         self._links: list[str] = []
+        self.key = secrets.token_urlsafe(32)  # what a signed-in page keeps, and shows with each of its requests
         path = state / FILE
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -40,6 +41,10 @@ class Operators:
                 self._links.remove(link)
                 return True
         return False
+
+    def is_page(self, given: str) -> bool:
+        """Whether a request comes from a page that a link has signed in."""
+        return hmac.compare_digest(given.encode(), self.key.encode())
 
     def is_terminal(self, given: str) -> bool:
         """Whether somebody read the token file."""

@@ -32,7 +32,8 @@ STRANGER = """<!doctype html><title>sluicegate</title><meta charset="utf-8">
 <h1>This screen opens with a one-time link</h1>
 <p>The link that brought you here was used already, or belongs to a gateway that has ended since.
 The person who runs the gateway gets a new one with <code>sluicegate approvals link</code>.</p>"""
-STYLE = '<link rel="stylesheet" href="./sluicegate/screen.css">'
+OURS = '<link rel="stylesheet" href="./sluicegate/screen.css"><script src="./sluicegate/screen.js"></script>'
+KEY_HEADER, KEY_ARGUMENT = "X-Sluicegate-Key", "key"
 SHOWN = frozenset(  # request headers that hold neither a key nor the agent's secrets
     {
         "accept-encoding",
@@ -62,16 +63,26 @@ def _only(handler: type[tornado.web.RequestHandler], methods: frozenset[str]) ->
     return type(handler.__name__, (handler,), {verb: _forbidden for verb in verbs if verb not in methods})
 
 
-class Home(web.RequestHandler):
+class Page(web.RequestHandler):
+    """What a browser loads by itself, with cookies only: nothing in it is secret, nothing in it decides."""
+
+    def get_current_user(self) -> str | None:  # type: ignore[override]
+        """Whoever has the cookie."""
+        return OPERATOR if _has_cookie(self) else None
+
+
+class Home(Page):
     """The screen itself: mitmweb's page, or for a stranger how to get in."""
 
+    signed_in = False  # by a link, in this request
+
     def get(self) -> None:
-        """The page. A link's token does not stay in the address bar and the history."""
+        """The page. A link's token does not stay in the address bar and the history, nor does the page's key."""
         if "token" in self.request.arguments:
-            self.redirect("/#/flows")
+            self.redirect(f"/#key={self.settings['sluicegate_operators'].key}" if self.signed_in else "/#/flows")
         else:
             page = self.render_string("../index.html").decode()
-            self.finish(page.replace("<title>mitmproxy<", "<title>sluicegate<").replace("</head>", f"{STYLE}</head>"))
+            self.finish(page.replace("<title>mitmproxy<", "<title>sluicegate<").replace("</head>", f"{OURS}</head>"))
 
     def auth_fail(self, invalid_password: bool) -> None:
         """What stands there without a session."""
@@ -104,13 +115,13 @@ class Delete(web.RequestHandler):
         self.flow.kill()
 
 
-class Style(web.RequestHandler):
-    """Our own style over mitmweb's."""
+class Ours(Page):
+    """Our own style over mitmweb's, and the script that sends the page's key."""
 
-    def get(self) -> None:
-        """The style sheet."""
-        self.set_header("Content-Type", "text/css; charset=utf-8")
-        self.finish(Path(__file__).with_name("screen.css").read_bytes())
+    def get(self, kind: str) -> None:
+        """One of the two files."""
+        self.set_header("Content-Type", {"css": "text/css", "js": "text/javascript"}[kind] + "; charset=utf-8")
+        self.finish(Path(__file__).with_name(f"screen.{kind}").read_bytes())
 
 
 class View(web.FlowContentView):
@@ -248,9 +259,17 @@ def _shown(flow: Any) -> dict[str, Any]:
     return found
 
 
+def _has_cookie(self: web.AuthRequestHandler) -> bool:
+    return self.get_signed_cookie(self.settings["auth_cookie_name"](), min_version=2) == self.AUTH_COOKIE_VALUE
+
+
 def _current_user(self: web.AuthRequestHandler) -> str | None:
-    name = self.settings["auth_cookie_name"]()
-    return OPERATOR if self.get_signed_cookie(name, min_version=2) == self.AUTH_COOKIE_VALUE else None
+    """Who has the cookie and the page's key. A cookie is no proof by itself: browsers send it to every port of this
+    address (RFC 6265, 8.5), such as that of a server which the agent started. The key is in the page's own storage.
+    """
+    operators: Operators = self.settings["sluicegate_operators"]
+    key = self.request.headers.get(KEY_HEADER) or self.get_query_argument(KEY_ARGUMENT, "")
+    return OPERATOR if operators.is_page(key) and _has_cookie(self) else None
 
 
 def _prepare(self: web.RequestHandler) -> None:
@@ -278,7 +297,7 @@ def _prepare(self: web.RequestHandler) -> None:
     elif isinstance(self, Home) and operators.use_link(self.get_query_argument("token", "")):
         name = self.settings["auth_cookie_name"]()
         self.set_signed_cookie(name, self.AUTH_COOKIE_VALUE, expires_days=None, httponly=True, samesite="Strict")
-        self.current_user = OPERATOR
+        self.current_user, self.signed_in = OPERATOR, True
 
 
 class Service(Protocol):
@@ -304,7 +323,7 @@ def install(app: tornado.web.Application, operators: Operators, services: Servic
     app.add_handlers(
         r".*",
         [
-            (r"/sluicegate/screen.css", Style),
+            (r"/sluicegate/screen\.(css|js)", Ours),
             (r"/readyz", Ready),
             (r"/healthz", Alive),
             (r"/sluicegate/tickets", TicketList),

@@ -17,10 +17,11 @@ State = Literal["waiting", "approved", "denied", "expired", "spent", "closed"]
 Verdict = Literal["approved", "denied", "timed out", "gone", "superseded", "shutting down"]
 KEPT = 10_000  # tickets remembered, the oldest finished ones forgotten first
 OPEN = 500  # questions that one session may have open at once
+HELD = 2_000  # questions that all sessions may have open at once
 
 
 class TooMany(Exception):
-    """A session has more questions open than a person could answer."""
+    """There are more questions open than people could answer."""
 
 
 def ask_hash(session: str, account: str, region: str, service: str, operation: str, params: Mapping[str, Any]) -> str:
@@ -48,6 +49,7 @@ class Ticket:
     reason: str = ""
     outcome: str = ""  # what came of the sending, once it is known
     caller: asyncio.Future[Verdict] | None = None
+    claimed: bool = False  # by a call that is about to wait
 
     @property
     def open(self) -> bool:
@@ -61,38 +63,51 @@ class Tickets:
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self.all: dict[str, Ticket] = {}
+        self.asks: dict[str, list[Ticket]] = {}  # by ask hash, oldest first
+        self.unfinished: dict[str, Ticket] = {}  # all that are open are among them
         self.closed = False
 
     def waiting(self) -> list[Ticket]:
         """The questions that still need an answer, oldest first."""
-        return [t for t in self.all.values() if t.state == "waiting" and t.open]
+        return [t for t in self.unfinished.values() if t.state == "waiting" and t.open]
 
     def find(self, ask: str, invocation: str | None) -> Ticket | None:
         """The ticket that a call belongs to, if it is not a new question."""
-        for ticket in reversed(self.all.values()):
-            if ticket.ask != ask:
-                continue
+        for ticket in reversed(self.asks.get(ask, ())):
             retry = invocation is not None and ticket.invocation == invocation
             if ticket.state == "spent" and retry:
                 return ticket
-            if ticket.open and (retry or ticket.caller is None):
+            if ticket.open and (retry or (ticket.caller is None and not ticket.claimed)):
                 return ticket
             if ticket.state == "denied" and retry:
                 return ticket
         return None
 
-    def take(self, ask: str, invocation: str | None, summary: Mapping[str, Any]) -> Ticket:
-        """The ticket of a call: the one it retries or takes over, or a new one. Raises `TooMany`."""
+    def take(
+        self, ask: str, invocation: str | None, summary: Mapping[str, Any], *, held: int = HELD, held_each: int = OPEN
+    ) -> Ticket:
+        """The ticket of a call: the one it retries or takes over, or a new one. It is the call's until it has waited.
+
+        `held`, `held_each`: how many may be open in all, and of one session. Raises `TooMany`.
+        """
         ticket = self.find(ask, invocation)
         if ticket is None:
-            if sum(t.open and t.summary["sessionId"] == summary["sessionId"] for t in self.all.values()) >= OPEN:
+            self.unfinished = {name: t for name, t in self.unfinished.items() if t.open}
+            mine = sum(t.summary["sessionId"] == summary["sessionId"] for t in self.unfinished.values())
+            if len(self.unfinished) >= held or mine >= held_each:
                 raise TooMany
             ticket = Ticket(ask, invocation, summary, time.monotonic() + self.timeout)
-            self.all[ticket.id] = ticket
+            self.all[ticket.id] = self.unfinished[ticket.id] = ticket
+            self.asks.setdefault(ask, []).append(ticket)
             self._forget()
         elif invocation is not None and ticket.state == "waiting":
             ticket.invocation = invocation
+        ticket.claimed = ticket.open
         return ticket
+
+    def release(self, ticket: Ticket) -> None:
+        """The call that took it waits no more: another one may take it over."""
+        ticket.claimed = False
 
     async def wait(self, ticket: Ticket) -> Verdict:
         """Wait as the ticket's caller until a person decides, the time is up, or somebody ends the wait."""
@@ -113,6 +128,7 @@ class Tickets:
         finally:
             if ticket.caller is mine:
                 ticket.caller = None
+                ticket.claimed = mine.done() and not mine.cancelled() and mine.result() == "approved"  # to be spent
 
     def decide(self, ticket: Ticket, verdict: Literal["approved", "denied"], by: str, reason: str = "") -> bool:
         """Record a person's decision; False if the ticket no longer waits."""
@@ -138,7 +154,7 @@ class Tickets:
     def close(self) -> None:
         """Refuse everything held: the gateway stops."""
         self.closed = True
-        for ticket in self.all.values():
+        for ticket in self.unfinished.values():
             if ticket.state == "waiting":
                 ticket.state = "closed"
                 if ticket.caller and not ticket.caller.done():
@@ -146,5 +162,8 @@ class Tickets:
 
     def _forget(self) -> None:
         if len(self.all) > KEPT:
-            for name in [t.id for t in self.all.values() if not t.open and t.caller is None][: KEPT // 10]:
-                del self.all[name]
+            for ticket in [t for t in self.all.values() if not t.open and t.caller is None][: KEPT // 10]:
+                del self.all[ticket.id]
+                self.asks[ticket.ask].remove(ticket)
+                if not self.asks[ticket.ask]:
+                    del self.asks[ticket.ask]

@@ -47,8 +47,16 @@ class Keys:
     token: str | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the gateway is to AWS."""
+
+    account: str  # 12 digits
+    partition: str  # "aws", "aws-cn", "aws-us-gov" ...
+
+
 class Upstream:
-    """How the gateway is known to AWS. `account` blocks; `credentials` is for the event loop."""
+    """How the gateway is known to AWS. `account` and `identity` block; `credentials` is for the event loop."""
 
     def __init__(
         self,
@@ -82,19 +90,22 @@ class Upstream:
         return f"Upstream(profile={self._profile!r}, endpoint={self._endpoint!r})"
 
     def account(self) -> str:
-        """The 12 digits of the account that the credentials are for, by GetCallerIdentity. Blocking.
+        """The 12 digits of the account that the credentials are for. Blocking. Raises `UpstreamUnavailable`."""
+        return self.identity().account
 
-        Raises `UpstreamUnavailable`.
-        """
+    def identity(self) -> Identity:
+        """Whose the credentials are, by GetCallerIdentity. Blocking. Raises `UpstreamUnavailable`."""
         self._load()
         region = self._session.get_config_variable("region") or "us-east-1"
         try:
             client = self._session.create_client("sts", region_name=region, endpoint_url=self._endpoint)
-            account = client.get_caller_identity()["Account"]
+            answer = client.get_caller_identity()
+            # arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/SESSION, or an iam user, root, or a federated user.
+            found = Identity(str(answer["Account"]), str(answer["Arn"]).split(":")[1])
         except Exception as error:
             raise UpstreamUnavailable(_explained(error, self._endpoint or f"sts.{region}")) from None
         self._load()  # the call may have renewed them
-        return str(account)
+        return found
 
     async def credentials(self) -> Keys:
         """The credentials to sign with now. Microseconds when they are at hand; waits only if they are about to end.

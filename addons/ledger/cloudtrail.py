@@ -68,6 +68,7 @@ class CallRecord:
     approval: Mapping[str, Any] | None = None  # {"verdict", "by", "seconds"}
     masked: tuple[Mapping[str, Any], ...] = ()
     bytes_in: int = 0
+    compressed: bool = False  # the request's body: its parameters may be far larger than it
     bytes_out: int = 0
     streamed: bool = False
     invocation: str | None = None  # amz-sdk-invocation-id: the same for all attempts of one call
@@ -231,7 +232,8 @@ def parameters(record: CallRecord) -> Any:
         return None
     found = spelling.request_parameters(record.service, record.operation, record.params, record.host)
     # A small request has small parameters, six bytes for one at the most: measuring them costs more than writing them.
-    if record.bytes_in * 6 > LARGEST_PARAMETERS // 2 and (length := size(found)) > LARGEST_PARAMETERS:
+    small = not record.compressed and record.bytes_in * 6 <= LARGEST_PARAMETERS // 2
+    if not small and (length := size(found)) > LARGEST_PARAMETERS:
         return {"omitted": True, "originalSize": length, "reason": "requestParameters too large"}
     return found
 

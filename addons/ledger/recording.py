@@ -7,6 +7,7 @@ encodes the client's view of a call straight from the values that it is given, s
     <directory>/<session id>/0001.mitm        flows, each `<length>:<data>}` (a tnetstring dictionary)
 """
 
+import contextlib
 import functools
 import re
 import threading
@@ -114,6 +115,12 @@ class SessionRecorder:
             self.healthy = True
             return found
 
+    def size(self, session_id: str) -> int:
+        """Bytes that are recorded of a session; 0 where that can't be told, which `append` will say."""
+        with self._lock, contextlib.suppress(OSError):
+            return self._session(session_id).size
+        return 0
+
     def _encode(self, flow: http.HTTPFlow, metadata: Mapping[str, Any], request: bytes, response: bytes) -> bytes:
         """A flow as mitmproxy's FlowReader reads it: the dictionary of `Flow.get_state`."""
         return _box(
@@ -175,7 +182,9 @@ class _Session:
         self.folder = directory / session_id
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        numbers = [int(path.stem) for path in self.folder.glob("*.mitm") if FILE.fullmatch(path.name)]
+        files = [path for path in self.folder.glob("*.mitm") if FILE.fullmatch(path.name)]
+        numbers = [int(path.stem) for path in files]
+        self.size = sum(path.stat().st_size for path in files)
         self._open(max(numbers, default=1))
 
     def _open(self, number: int) -> None:
@@ -209,6 +218,7 @@ class _Session:
             self.file.close()
             self._open(self.number + 1)
         self.file.write(record, durable=False)
+        self.size += len(record)
         self.count += 1
         return f"{self.id}/{self.number:04}.mitm#{self.count - 1}"
 

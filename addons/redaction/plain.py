@@ -199,7 +199,8 @@ class Plain:
                 masker.text(str(node).encode())
                 return False
             case str() if kind_of(shape) in NUMBERS:  # "NaN", "Infinity"
-                mask = masker.text(node.encode()) and 0
+                masker.text(node.encode())
+                mask = 0
             case str():
                 mask = masker.text_leaf(node, shape, "iso8601")
                 if mask is None:
@@ -207,9 +208,11 @@ class Plain:
             case bytes():
                 mask = masker.text(node).encode()
             case cbor2.CBORTag(tag=1):
-                mask = masker.text(repr(node.value).encode()) and cbor2.CBORTag(1, 0)
+                masker.text(repr(node.value).encode())
+                mask = cbor2.CBORTag(1, 0)
             case int() | float() | cbor2.CBORTag():
-                mask = masker.text(repr(node).encode()) and 0
+                masker.text(repr(node).encode())
+                mask = 0
             case _:
                 raise Unredactable(f"{place} is of a type that has no mask")
         container, key = place.handle

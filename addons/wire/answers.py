@@ -5,6 +5,7 @@ they lack: bounds, a check that the body is whole and means one thing, and one k
 the protocol of its *request*, which need not be the model's first choice.
 """
 
+import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from botocore.parsers import (
 )
 from botocore.utils import parse_timestamp
 
-from addons.wire import models, plain, rest, scalars
+from addons.wire import models, plain, rest, scalars, sqsanswers, sqsquery
 from addons.wire.message import HttpResponse, Protocol, Undecodable
 from addons.wire.scalars import deny
 
@@ -38,6 +39,7 @@ MAX_CODE, MAX_MESSAGE = 256, 16_384  # characters of an error's code and message
 _LONGEST_TIME = 64  # characters; the parser of dates takes its time over long text
 _LEAST_FRAME = 16  # bytes: prelude and checksum (event stream encoding)
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+_KINESIS_CBOR, _KINESIS = "application/x-amz-cbor-1.1", "kinesis-cbor"
 _XML = ("query", "ec2", "rest-xml")
 
 
@@ -63,8 +65,9 @@ def decode_answer(service: str, operation: str, protocol: Protocol, response: Ht
 
     Raises `Undecodable`, and nothing else: the answer can't be read as what the model says of this operation.
     """
+    old_sqs = (service, protocol) == (sqsquery.SERVICE, "query")
     try:
-        model = models.operation_model(service, operation)
+        model = sqsanswers.operation_model(operation) if old_sqs else models.operation_model(service, operation)
     except KeyError:
         raise Undecodable("no model has this operation") from None
     try:
@@ -101,12 +104,14 @@ def protocol_of(service: str, response: HttpResponse) -> Protocol:
     return cast(Protocol, next((p for p in spoken if p in wanted), first))
 
 
-def _decode(service: str, model: OperationModel, protocol: Protocol, response: HttpResponse) -> Answer:
-    if protocol not in models.protocols(service):
+def _decode(service: str, model: OperationModel, protocol: str, response: HttpResponse) -> Answer:
+    if protocol not in models.protocols(service) and (service, protocol) != (sqsquery.SERVICE, "query"):
         deny(f"answers of {service} in {protocol} are not known")
     headers = HeadersDict()
     for name, value in response.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if service == "kinesis" and headers.get("content-type", "").lower().startswith(_KINESIS_CBOR):
+        protocol = _KINESIS  # the Java SDKs' own: JSON 1.1's operations with CBOR bodies
     if response.status >= 300:
         return _error(model, protocol, response.status, headers, response.body)
     if service == "s3" and _is_error(model, response.body):
@@ -115,7 +120,7 @@ def _decode(service: str, model: OperationModel, protocol: Protocol, response: H
 
 
 def _output(
-    service: str, model: OperationModel, protocol: Protocol, status: int, headers: HeadersDict, body: bytes
+    service: str, model: OperationModel, protocol: str, status: int, headers: HeadersDict, body: bytes
 ) -> Answer:
     shape = model.output_shape
     payload = _payload(shape)
@@ -149,7 +154,7 @@ def _output(
 
 def _error(
     model: OperationModel,
-    protocol: Protocol,
+    protocol: str,
     read_as: int,
     headers: HeadersDict,
     body: bytes,
@@ -182,7 +187,7 @@ def _error(
     return Answer(status, _request_id(parsed, headers), None, _code(error, status), _message(error), members)
 
 
-def _named(protocol: Protocol, headers: HeadersDict, body: bytes) -> str | None:
+def _named(protocol: str, headers: HeadersDict, body: bytes) -> str | None:
     """The code where botocore does not look for it in every JSON protocol: Smithy's AWS JSON and REST JSON protocols,
     "operation error serialization": the header X-Amzn-Errortype, else the body's `code`; a URI after ":" and a
     namespace before "#" are no part of it. None where there is neither, or the code of a former query service counts.
@@ -239,7 +244,7 @@ def _payload(shape: Shape | None) -> Shape | None:
     return found
 
 
-def _check_body(protocol: Protocol, body: bytes) -> None:
+def _check_body(protocol: str, body: bytes) -> None:
     """Refuse what parsers read leniently, or at any cost: text that is no JSON, duplicate keys, bombs, DTDs."""
     if len(body) > MAX_BODY:
         deny("the answer is too large")
@@ -254,6 +259,8 @@ def _check_body(protocol: Protocol, body: bytes) -> None:
             deny("the answer holds a document type")
     elif protocol == "smithy-rpc-v2-cbor":
         plain.cbor_value(body)
+    elif protocol == _KINESIS:
+        plain.kinesis_value(body)
     else:
         plain.json_value(body)
 
@@ -266,7 +273,7 @@ def _is_error(model: OperationModel, body: bytes) -> bool:
     return re.match(rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?<Error[\s>]", body[:1_024]) is not None
 
 
-def _text(protocol: Protocol, body: bytes) -> str:
+def _text(protocol: str, body: bytes) -> str:
     """The text of an XML document's root."""
     return str(_parser(protocol)._parse_xml_string_to_dom(body).text or "")
 
@@ -303,6 +310,18 @@ def _moment(value: Any) -> datetime:
     except (ValueError, OverflowError, RuntimeError):
         deny("a timestamp names no time")
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _milliseconds(value: Any) -> datetime:
+    """Kinesis' tag 1, which holds milliseconds (AWS SDK for Java)."""
+    if type(value) not in (int, float):
+        deny("a timestamp is not a number")
+    return scalars.epoch(value / 1000)
+
+
+def _blob(value: str) -> bytes:
+    """base64, which XML may break into lines."""
+    return base64.b64decode("".join(value.split()), validate=True)
 
 
 def _is_time(value: str | None) -> bool:
@@ -355,9 +374,12 @@ _PARSERS: dict[str, type[ResponseParser]] = {
     "rest-json": _RestJson,
     "rest-xml": _RestXml,
     "smithy-rpc-v2-cbor": RpcV2CBORParser,
+    "smithy-rpc-v2-json": _Json,
 }
 
 
 @cache
-def _parser(protocol: Protocol) -> ResponseParser:
-    return _PARSERS[protocol](timestamp_parser=_moment)
+def _parser(protocol: str) -> ResponseParser:
+    if protocol == _KINESIS:
+        return RpcV2CBORParser(timestamp_parser=_milliseconds)
+    return _PARSERS[protocol](timestamp_parser=_moment, blob_parser=_blob)

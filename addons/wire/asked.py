@@ -37,7 +37,7 @@ def check(headers: Mapping[str, str], decoded: Decoded) -> None:
 def _check_versions(headers: Mapping[str, str], decoded: Decoded) -> None:
     """Another version of the API could give the same parameters another meaning."""
     for name in VERSIONS:
-        if headers.get(name) not in (None, models.service_model(decoded.service).metadata["apiVersion"]):
+        if name in headers and headers[name] != models.service_model(decoded.service).metadata["apiVersion"]:
             deny(f"{name} names another version of the API than the model's", UPGRADE)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from addons.wire.scalars import deny
 
 MAX_BODY = 32 * 1024 * 1024
+MAX_CHUNKS = 100_000
+MAX_TRAILER = 4096  # bytes; a checksum and a signature have 300
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,8})(;chunk-signature=[0-9a-f]{64,160})?", re.ASCII)
 _TRAILER = re.compile(rb"([a-z0-9-]+):([\x21-\x7e]+)", re.ASCII)
 STREAMING = {
@@ -72,11 +74,15 @@ def _chunks(body: bytes, signed: bool) -> tuple[bytes, bytes]:
             return b"".join(pieces), body[at:]
         if body[at + size : at + size + 2] != b"\r\n":
             deny("a chunk is not as long as it says")
+        if len(pieces) == MAX_CHUNKS:
+            deny(f"more than {MAX_CHUNKS} chunks")
         pieces.append(body[at : at + size])
         at += size + 2
 
 
 def _check_trailer(rest: bytes, payload: bytes, trailer: str | None, signed: bool) -> None:
+    if len(rest) > MAX_TRAILER:
+        deny("the trailer is too long")
     lines = rest.split(b"\r\n")
     while lines and not lines[-1]:
         lines.pop()

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -39,7 +40,6 @@ class PerService[Made]:
         key = (self, *more)
         try:
             found: Made = _kept[service][key]
-            _kept.move_to_end(service)
         except KeyError:
             found = self._make(service, *more)
             with _lock:
@@ -52,6 +52,13 @@ class PerService[Made]:
             for table in _kept.values():
                 for key in [key for key in table if key[0] is self]:
                     del table[key]
+
+
+def touch(service: str) -> None:
+    """Say that a service is in use: it is dropped after others."""
+    if service in _kept:
+        with _lock, suppress(KeyError):
+            _kept.move_to_end(service)
 
 
 def forget() -> None:
@@ -158,7 +165,12 @@ def protocols(service: str) -> tuple[str, ...]:
 
 @PerService
 def targets(service: str) -> dict[str, str]:
-    """The operations of a JSON or CBOR service, by their X-Amz-Target."""
+    """The operations of a JSON or CBOR service, by their X-Amz-Target.
+
+    Three services' prefixes hold dots (com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101 is one). Botocore
+    sends the whole, SDKs made from Smithy models the service's name alone, as Smithy's awsJson protocols say.
+    """
     model = service_model(service)
     prefix = model.metadata.get("targetPrefix")
-    return {f"{prefix}.{name}": name for name in model.operation_names} if prefix else {}
+    prefixes = {prefix, prefix.rpartition(".")[2]} if prefix else ()
+    return {f"{each}.{name}": name for each in prefixes for name in model.operation_names}

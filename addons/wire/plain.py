@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 import cbor2
+import orjson
 
 from addons.wire import models, scalars
 from addons.wire.message import Undecodable
@@ -38,6 +39,8 @@ _JSON = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
 
 def json_value(body: bytes) -> Any:
     """A strict reading of a JSON document (RFC 8259): UTF-8, no duplicate keys, no NaN, nothing after it."""
+    if b"\\" not in body and (found := _plainly(body)) is not None:
+        return found
     try:
         text = body.decode()
         if text.startswith("\ufeff"):
@@ -52,6 +55,24 @@ def json_value(body: bytes) -> Any:
     if "\\u" in text:
         _no_surrogates(value, 0)
     return value
+
+
+_SPACE = b" \t\r\n"
+
+
+def _plainly(body: bytes) -> Any:
+    """A document without escapes by orjson, three times as fast; None: read it the slow way, which knows the reasons.
+
+    orjson is strict but for two things: a key may stand twice, and an integer of more than 64 bits becomes a float.
+    Both show when it writes out what it has read: the text must be the same but for white space. Without escapes each
+    quote begins or ends a string: texts that are equal without white space have the same strings in the same places.
+    """
+    try:
+        value = orjson.loads(body)
+        same = orjson.dumps(value).translate(None, _SPACE) == body.translate(None, _SPACE)
+    except (ValueError, TypeError):  # not JSON, or nested too deeply
+        return None
+    return value if same else None
 
 
 def _no_surrogates(value: Any, depth: int) -> None:
@@ -163,22 +184,27 @@ class Readers:
         members: dict[str, tuple[str, Reader]] = {}
         union = getattr(shape, "is_tagged_union", False)
 
+        def fill() -> None:  # on first use, as shapes may hold themselves
+            members.update(
+                {m.serialization.get("name", name): (name, self.reader(m)) for name, m in shape.members.items()}
+            )
+
         def read(value: Any, depth: int) -> dict[str, Any]:
-            if not members:  # filled on first use, as shapes may hold themselves
-                members.update(
-                    {m.serialization.get("name", name): (name, self.reader(m)) for name, m in shape.members.items()}
-                )
+            if not members:
+                fill()
             if type(value) is not dict:
                 deny("something else stands where an object belongs")
             if depth > MAX_DEPTH:
                 deny("the body is nested too deeply")
             made = {}
             for key, item in value.items():
-                member = members.get(key)
-                if member is None:
+                if key not in members:
                     deny(f"unknown member {shown(str(key))}", UPGRADE)
-                if item is not None:
-                    made[member[0]] = member[1](item, depth + 1)
+                name, reader = members[key]
+                if reader is _string and type(item) is str:  # most of all values
+                    made[name] = item
+                elif item is not None:
+                    made[name] = reader(item, depth + 1)
             if union and len(made) != 1:
                 deny("a union must hold exactly one member")
             return made
@@ -207,7 +233,9 @@ class Readers:
             if depth > MAX_DEPTH:
                 deny("the body is nested too deeply")
             one = item()
-            return {_string(key, 0): one(each, depth + 1) for key, each in value.items()}
+            if self.cbor:
+                return {_string(key, 0): one(each, depth + 1) for key, each in value.items()}
+            return {key: one(each, depth + 1) for key, each in value.items()}  # JSON has no other keys than strings
 
         return read
 

@@ -31,10 +31,11 @@ PRESIGNED = frozenset(
 _SCOPE = r"[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[A-Za-z0-9._-]+)/aws4_request"
 _AUTHORIZATION = re.compile(rf"AWS4-HMAC-SHA256\s+Credential={_SCOPE}\s*,.*", re.ASCII)
 _CREDENTIAL = re.compile(_SCOPE, re.ASCII)
+_ACCOUNT = re.compile(r"([0-9]{12})\.", re.ASCII)
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII without space and "#"
 _FIELDS = re.compile(rb"[\x21-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # folded lines, bare CR and NUL among them: readers differ
-_FORM = "application/x-www-form-urlencoded"
+_FORM, _FORMS = "application/x-www-form-urlencoded", frozenset({"query", "ec2"})
 _RPC_V2: dict[str, tuple[str, str, Callable[[bytes], Any]]] = {  # by smithy-protocol: name, content type, reader
     "rpc-v2-cbor": ("smithy-rpc-v2-cbor", "application/cbor", plain.cbor_value),
     "rpc-v2-json": ("smithy-rpc-v2-json", "application/json", plain.json_value),
@@ -69,10 +70,13 @@ def _decode(request: HttpRequest) -> Decoded:
     there = hosts.candidates(request.host)
     if not there:
         deny("the host serves no AWS API that is known", UPGRADE)
+    for candidate in there:
+        models.touch(candidate.service)
     decoded = one(_find(reading, _agreeing(reading, there)), reading.scope)
     asked.check(reading.headers, decoded)
-    account = re.match(r"([0-9]{12})\.", request.host)
-    return replace(decoded, host_account=account[1]) if account and decoded.service != "s3" else decoded
+    if decoded.service != "s3" and (account := _ACCOUNT.match(request.host)):
+        return replace(decoded, host_account=account[1])
+    return decoded
 
 
 def _read(request: HttpRequest) -> Reading:
@@ -83,9 +87,10 @@ def _read(request: HttpRequest) -> Reading:
         key = name.lower()
         if key in headers:
             deny(f"the header {shown(key)} stands more than once")
-        if _CONTROL.search(value):
-            deny(f"the header {shown(key)} holds a control character or a folded line")
         headers[key] = value
+    if _CONTROL.search("".join(headers.values())):
+        name = next(key for key, value in headers.items() if _CONTROL.search(value))
+        deny(f"the header {shown(name)} holds a control character or a folded line")
     if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
         deny("the transfer encoding is not plainly chunked")
     if not _TARGET.fullmatch(request.target):
@@ -98,12 +103,11 @@ def _read(request: HttpRequest) -> Reading:
     scope = _scope(headers, query)
     if "X-Amz-Algorithm" in query:
         query = {key: values for key, values in query.items() if key not in PRESIGNED}
-    content_type = headers.get("content-type", "")
-    kind, _, parameter = content_type.partition(";")
-    charset = parameter.strip().lower().replace('"', "")
-    if kind.strip().lower() == _FORM and charset not in ("", "charset=utf-8"):
+    kind, _, parameter = headers.get("content-type", "").lower().partition(";")
+    kind = kind.strip()
+    if parameter and kind == _FORM and parameter.strip().replace('"', "") not in ("", "charset=utf-8"):
         deny("the form is not in UTF-8")
-    return Reading(request, headers, path, query, kind.strip().lower(), scope)
+    return Reading(request, headers, path, query, kind, scope)
 
 
 def _scope(headers: dict[str, str], query: dict[str, list[str | None]]) -> tuple[str, str] | None:
@@ -159,9 +163,10 @@ def _find(reading: Reading, there: list[Candidate]) -> list[Found]:
         return _rpc_v2(reading, there)
     if target is not None:
         return _json(reading, there, target)
-    form = [c for c in there if c.service == sqsquery.SERVICE or {"query", "ec2"} & set(models.protocols(c.service))]
-    if form and (reading.content_type == _FORM or (reading.request.method == "GET" and "Action" in query)):
-        return _form(reading, form)
+    if reading.content_type == _FORM or (reading.request.method == "GET" and "Action" in query):
+        form = [c for c in there if c.service == sqsquery.SERVICE or _FORMS & set(models.protocols(c.service))]
+        if form:
+            return _form(reading, form)
     if reading.content_type == _FORM and [c.service for c in there] == ["cloudsearchdomain"]:
         reading = _search(reading)
     return _rest(reading, there)
@@ -311,30 +316,32 @@ def _rest(reading: Reading, there: list[Candidate]) -> list[Found]:
     matches: list[tuple[routes.Match, Candidate, str]] = []
     plain_segments: list[str] | None = None
     for candidate in there:
-        protocol = next((p for p in models.protocols(candidate.service) if p in ("rest-json", "rest-xml")), None)
-        if protocol is None:
-            continue
         table = routes.routes(candidate.service)
+        if table is None:
+            continue
         if candidate.service == "s3" and candidate.label is None:
             segments = rest.s3_segments(reading.path, candidate.bucket)
         else:
             segments = plain_segments = plain_segments or rest.path_segments(reading.path)
         found = table.match(request.method, segments, reading.query, reading.headers, candidate.prefix)
-        found = [match for match in found if _fits_host(match.route, candidate)]
-        if found and candidate.service != "s3" and any(_slash(match) for match in found):
+        if candidate.service == "s3":
+            found = [match for match in found if _fits_host(match.route, candidate)]
+        elif "%" in reading.path and any(_slash(match) for match in found):
             flat = [part for segment in segments for part in segment.split("/")]
             other = table.match(request.method, flat, reading.query, reading.headers, candidate.prefix)
             if any(match.route.operation != found[0].route.operation for match in other):
                 deny("an encoded slash in the path would make it another operation")
-        matches += [(match, candidate, protocol) for match in found]
+        matches += [(match, candidate, table.protocol) for match in found]
     if not matches:
         spoken = {"json", "query", "ec2", "smithy-rpc-v2-cbor"} & {
             p for c in there for p in models.protocols(c.service)
         }
         hint = UPGRADE if not spoken else f"The service speaks {' and '.join(sorted(spoken))}. {UPGRADE}"
         deny("no operation of the host's services has this method, path, query and headers", hint)
-    best = max(match.score for match, _, _ in matches)
-    return [_bound(reading, *found) for found in matches if found[0].score == best]
+    if len(matches) > 1:
+        best = max(match.score for match, _, _ in matches)
+        matches = [found for found in matches if found[0].score == best]
+    return [_bound(reading, *found) for found in matches]
 
 
 def _slash(match: routes.Match) -> bool:
@@ -349,8 +356,6 @@ def _slash(match: routes.Match) -> bool:
 
 def _fits_host(route: routes.Route, candidate: Candidate) -> bool:
     """S3's operations that share method and path, and differ by host alone."""
-    if candidate.service != "s3":
-        return True
     directory = candidate.signing_name == "s3express" and candidate.bucket is None
     if route.operation in ("ListBuckets", "ListDirectoryBuckets"):
         return directory == (route.operation == "ListDirectoryBuckets")
@@ -390,5 +395,6 @@ def _takes_encoding(shape: Any) -> bool:
 
 
 def _known_headers(reading: Reading) -> None:
-    for name in reading.headers:
-        rest.check_header(name)
+    if not reading.headers.keys() <= rest.KNOWN_HEADERS:
+        for name in reading.headers:
+            rest.check_header(name)

@@ -59,8 +59,8 @@ KNOWN_HEADERS = frozenset(
     f"x-amz-checksum-{name}"
     for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256", "sha512", "md5", "xxhash3", "xxhash64", "xxhash128")
 )
-_DATE = re.compile(r"\s*((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [^,]+?)\s*(?:,|$)")
-_ITEM = re.compile(r'[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^",]*?))[ \t]*(,|$)', re.DOTALL)
+_DATE = re.compile(r"\s*((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [^,]+?)\s*(?:,|\Z)")
+_ITEM = re.compile(r'[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^",]*?))[ \t]*(,|\Z)', re.DOTALL)
 _ALWAYS_ENCODED = re.compile(r"%(?:3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9Aa]|2[DdEe])")
 
 

@@ -79,8 +79,8 @@ class Match:
 class Routes:
     """All the REST operations of one service."""
 
-    def __init__(self, service: str) -> None:
-        self.service = service
+    def __init__(self, service: str, protocol: str) -> None:
+        self.service, self.protocol = service, protocol
         self._roots: dict[str, _Node] = {}
         model = models.service_model(service)
         made = [_route(model.operation_model(name)) for name in model.operation_names]
@@ -141,7 +141,9 @@ class Routes:
             required = len(route.required_query) + len(route.required_headers)
             score = (kinds, len(route.fixed), required)
             fits.append(Match(route, dict(zip(names, values, strict=True)), score))
-        best = max((fit.score for fit in fits), default=None)
+        if len(fits) < 2:
+            return fits
+        best = max(fit.score for fit in fits)
         return sorted((fit for fit in fits if fit.score == best), key=lambda fit: fit.route.deprecated)
 
 
@@ -221,6 +223,7 @@ def _route(model: Any) -> Route:
 
 
 @models.PerService
-def routes(service: str) -> Routes:
-    """The routes of one service, made when it is first used."""
-    return Routes(service)
+def routes(service: str) -> Routes | None:
+    """The routes of one service, made when it is first used; None: it speaks no REST protocol."""
+    protocol = next((p for p in models.protocols(service) if p in ("rest-json", "rest-xml")), None)
+    return Routes(service, protocol) if protocol else None

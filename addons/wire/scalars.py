@@ -114,6 +114,8 @@ def timestamp(text: str, form: str) -> datetime:
             deny("a timestamp is not in the form Mon, 02 Jan 2006 15:04:05 GMT")
         name, day, word, year, hour, minute, second, part = found.groups()
         month = str(_MONTHS.index(word) + 1)
+        if (part or "").strip("0"):
+            deny("a timestamp is finer than the second of its form")
     part = (part or "").ljust(9, "0")
     if part[6:] != "000":
         deny("a timestamp is finer than a microsecond")
@@ -195,9 +197,12 @@ def split_pairs(text: str, *, limit: int, plus: bool) -> list[tuple[str, str | N
     if not plus and (";" in text or "+" in text):
         deny("a query string holds a bare ';' or '+', which readers understand differently")
     pairs: list[tuple[str, str | None]] = []
+    encoded = "%" in text or (plus and "+" in text) or not text.isascii()
     for piece in text.split("&"):
         key, equals, value = piece.partition("=")
         if not key:
             deny("a parameter without a name")
-        pairs.append((unquote(key, plus=plus), unquote(value, plus=plus) if equals else None))
+        if encoded:
+            key, value = unquote(key, plus=plus), unquote(value, plus=plus)
+        pairs.append((key, value if equals else None))
     return pairs

@@ -26,6 +26,8 @@ class Found:
 
 def one(found: list[Found], scope: tuple[str, str] | None) -> Decoded:
     """The call; true twins (alike on the wire, of the same name) come back as one class."""
+    if len(found) == 1:
+        return _decoded(found, _with_label(found[0], found[0].params()), scope)
     read: list[tuple[Found, dict[str, Any]]] = []
     refused: Undecodable | None = None
     for each in sorted(found, key=lambda f: (f.deprecated, f.candidate.service != f.candidate.signing_name)):
@@ -52,13 +54,17 @@ def one(found: list[Found], scope: tuple[str, str] | None) -> Decoded:
     signing = {(f.candidate.signing_name, f.candidate.signing_region, f.candidate.partition) for f in twins}
     if len(signing) != 1:
         deny("the request's services are signed differently")
+    return _decoded([first, *(each for each in twins if each is not first)], params, scope)
+
+
+def _decoded(twins: list[Found], params: dict[str, Any], scope: tuple[str, str] | None) -> Decoded:
+    """The call of the first of twins; each of them is a candidate."""
+    first = twins[0]
     where = first.candidate
     # A host without a region: acceleration has the scope's, the few services without SigV4 their partition's.
     signing_region = where.signing_region or (scope[0] if scope else _home(where.partition))
-    named = [(each.candidate.service, each.operation) for each in twins]
-    itself = (where.service, first.operation)
     return Decoded(
-        candidates=(itself, *(name for name in named if name != itself)),
+        candidates=tuple((each.candidate.service, each.operation) for each in twins),
         service=where.service,
         operation=first.operation,
         region=where.region or signing_region,

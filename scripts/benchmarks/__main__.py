@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scripts.benchmarks import proxy, report
+from scripts.benchmarks import proxy, report, wire, wire_report
 from scripts.benchmarks.load import Failed
 from scripts.benchmarks.measure import Unmeasurable
 
@@ -45,6 +45,29 @@ def proxy_command(
         print(json.dumps(report.as_json(found, seconds)))
     else:
         report.show(found, Console(), seconds)
+    sys.exit(EXIT[found.verdict])
+
+
+@app.command("wire")
+def wire_command(
+    json_: Annotated[bool, typer.Option("--json", help="Print every figure as one JSON document.")] = False,
+    quick: Annotated[bool, typer.Option(help="Under a minute: a sample of services there and back.")] = False,
+) -> None:
+    """Reading requests: how much of AWS comes out right, how fast, beside LocalStack's parser."""
+    started = time.monotonic()
+    try:
+        with bars() as shown:
+            found = wire.run(quick, following(shown))
+    except Failed as error:
+        print(f"sluicegate: the bench could not measure: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    seconds = time.monotonic() - started
+    if json_:
+        print(json.dumps(wire_report.as_json(found, seconds)))
+    else:
+        wire_report.show(found, Console(), seconds)
     sys.exit(EXIT[found.verdict])
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from scripts.benchmarks.calls import ACCOUNT, POLICY, REGION, Keys
 from scripts.benchmarks.judge import REAL_KEY, REAL_SECRET
 from scripts.benchmarks.load import Failed, Target, Work, connect, read
 from scripts.benchmarks.measure import Cores, pin
+from scripts.client.ports import free_port, listens
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/agents"
@@ -229,18 +229,3 @@ def filesystem(path: Path) -> str:
 def clean_environment() -> dict[str, str]:
     """The environment without the operator's AWS settings and proxies."""
     return {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and not k.lower().endswith("_proxy")}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def listens(port: int) -> bool:
-    """Whether somebody listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

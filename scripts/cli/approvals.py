@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.text import Text
 
 from addons.approvals.operators import FILE
+from addons.identity import private_file
 from addons.text import one_line
-from scripts.cli.common import STATE_FILE, ConfigOption, fail, load_config
+from scripts.cli.common import ConfigOption, fail, load_config
+from scripts.client.defaults import STATE_FILE
 
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Ticket = Annotated[str, typer.Argument(help="The ticket's id, from `list`.", metavar="TICKET")]
@@ -25,12 +27,13 @@ def ask(config_file: Path | None, method: str, path: str, **fields: str) -> dict
     """Call the running gateway as its operator; ends with a clear message where it can't."""
     gateway = load_config(config_file)
     try:
-        token = (gateway.state / FILE).read_text()
+        # No link is followed: a configuration that an agent wrote could lead from our token to a screen of its own.
+        token = private_file.read(gateway.state / FILE).decode()
         web = str(json.loads((gateway.state / STATE_FILE).read_text())["web"])
     except FileNotFoundError:
         fail(f"no gateway of {gateway.file} runs: start it with `sluicegate up --config {gateway.file}`", 1)
-    except OSError as error:
-        fail(f"the gateway of {gateway.file} is not yours to work: {error.strerror}: {error.filename}", 1)
+    except (OSError, ValueError) as error:
+        fail(f"the gateway of {gateway.file} is not yours to work: {error}", 1)
     try:
         answer = urllib3.request(
             method,

@@ -12,8 +12,6 @@ from scripts.client import defaults
 if TYPE_CHECKING:
     from addons import config
 
-STATE_FILE = "ready.json"  # in the state directory: proxy, web, ca and pid of the gateway that runs
-
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -30,16 +28,19 @@ def fail(message: str, code: int = 2) -> NoReturn:
     sys.exit(code)
 
 
+def named(given: Path | None) -> Path | None:
+    """The configuration that somebody named, by an option or in the environment."""
+    return given or (Path(os.environ["SLUICEGATE_CONFIG"]) if os.environ.get("SLUICEGATE_CONFIG") else None)
+
+
 def config_path(given: Path | None) -> Path:
     """The configuration file that a command works on. Ends where `run` made several and it is not clear which."""
-    if given:
-        return given
-    if named := os.environ.get("SLUICEGATE_CONFIG"):
-        return Path(named)
+    if file := named(given):
+        return file
     if Path("gateway.yaml").exists():
         return Path("gateway.yaml")
     made = sorted(defaults.home(os.environ).glob("*/gateway.yaml"))
-    running = [file for file in made if (file.parent / "state" / STATE_FILE).exists()]
+    running = [file for file in made if (file.parent / "state" / defaults.STATE_FILE).exists()]
     if len(found := running or made) > 1:
         fail("\n".join(["`run` made several configurations: choose one with --config:", *map(str, found)]))
     if not found:

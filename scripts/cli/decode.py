@@ -18,6 +18,8 @@ from scripts.cli.written import Unreadable
 if TYPE_CHECKING:
     from addons.wire import Decoded, HttpRequest, HttpResponse
 
+REQUEST = ("candidates", "service", "operation", "region", "params", "refused")  # the members of a line
+ANSWER = ("output", "error", "refused")
 REFUSED = 1  # the exit code where a request was refused
 
 EXAMPLES = """Show what the gateway would understand of a request: service, operation, region, parameters; or why not.
@@ -65,17 +67,16 @@ def decode(
         fail("name a file with a request, or pipe one in; see `sluicegate decode --help`")
     try:
         if jsonl is not None:
-            return _lines(jsonl, response, cache)
-        found = list(_few(source, flow, response, operation, cache, hide))
+            refused = _lines(jsonl, response, cache)
+        else:
+            refused = _show(_few(source, flow, response, operation, cache, hide), as_json)
     except Unreadable as error:
         fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(_quiet())
-    for number, result in enumerate(found):
-        _show(result, as_json, number)
-    if any("refused" in result for result in found):
+    if refused:
         sys.exit(REFUSED)
 
 
@@ -109,7 +110,7 @@ def _few(
         yield _read(written.raw(data), hide)
 
 
-def _lines(file: Path, response: bool, cache: Path | None) -> None:
+def _lines(file: Path, response: bool, cache: Path | None) -> bool:
     """One result a line, as the lines come: a file of any size takes no more memory."""
     if not response:
         _load(cache)
@@ -122,6 +123,7 @@ def _lines(file: Path, response: bool, cache: Path | None) -> None:
         sys.exit(_quiet())
     except OSError as error:
         fail(f"{file} can't be read: {error.strerror}")
+    return False
 
 
 def _line(text: bytes, response: bool) -> dict[str, Any]:
@@ -138,10 +140,8 @@ def _line(text: bytes, response: bool) -> dict[str, Any]:
             found = _read(written.from_line(given), False)
     except Unreadable as error:
         found = {"refused": str(error)}
-    wanted = ("refused", "output", "error") if response else ("candidates", "service", "operation", "region", "params")
-    if "refused" in found:
-        wanted = ("refused",)
-    return {"id": identity} | {name: found[name] for name in wanted if name in found}
+    wanted = ANSWER if response else REQUEST
+    return {"id": identity} | {name: value for name, value in found.items() if name in wanted}
 
 
 def _read(request: "HttpRequest | Unreadable", hide: bool) -> dict[str, Any]:
@@ -182,10 +182,10 @@ def _answer(service: str, operation: str, protocol: str | None, response: "HttpR
         answer = answers.decode_answer(service, operation, spoken, response)
     except Undecodable as error:
         return {"refused": error.reason}
-    if answer.code is None:
-        return {"output": plain(answer.output)}
-    error = {"code": answer.code, "message": answer.message, "members": plain(answer.members)}
-    return {"error": error} | ({"output": plain(answer.output)} if answer.output is not None else {})
+    found: dict[str, Any] = {} if answer.output is None else {"output": plain(answer.output)}
+    if answer.code is not None:
+        found["error"] = {"code": answer.code, "message": answer.message, "members": plain(answer.members)}
+    return found
 
 
 def plain(value: Any) -> Any:
@@ -206,18 +206,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _show(result: dict[str, Any], as_json: bool, number: int) -> None:
-    """One result, as JSON or as YAML. Everything but printable ASCII is escaped: the sender chose these words."""
-    if as_json:
-        print(json.dumps(result))
-        return
+def _show(results: Iterator[dict[str, Any]], as_json: bool) -> bool:
+    """Print results as they come, as JSON or as YAML; whether one was refused. Everything but printable ASCII is
+    escaped: the sender chose these words."""
     import yaml
 
-    print("---\n" if number else "", end="")
-    shown = dict(result)
-    if len(shown.get("candidates", ())) == 1:
-        del shown["candidates"]  # itself
-    print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=False, width=110), end="")
+    refused = False
+    for number, result in enumerate(results):
+        refused = refused or "refused" in result
+        if as_json:
+            print(json.dumps(result))
+            continue
+        shown = dict(result)
+        if len(shown.get("candidates", ())) == 1:
+            del shown["candidates"]  # itself
+        print("---\n" if number else "", end="")
+        print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=False, width=110), end="")
+    return refused
 
 
 def _bytes(file: Path | None) -> bytes:

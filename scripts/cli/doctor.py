@@ -4,13 +4,12 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from scripts.cli.common import ConfigOption
+from scripts.cli.common import ConfigOption, named
 from scripts.client import checks
 
 MARKS = {"ok": "[green]ok[/green]  ", "warning": "[yellow]note[/yellow]", "wrong": "[red]BAD[/red] "}
@@ -22,7 +21,7 @@ def doctor(
     """Check this machine and a configuration, with one real call through a gateway; exit 1 if something is wrong."""
     console = Console(highlight=False, soft_wrap=True)
     found: list[checks.Check] = []
-    for check in checks.run(config_of(config_file), dict(os.environ)):
+    for check in checks.run(named(config_file), dict(os.environ)):
         found.append(check)
         if not as_json:
             show(console, check)
@@ -34,12 +33,6 @@ def doctor(
     else:
         console.print("\nAll is well.", style="bold")
     sys.exit(1 if wrong else 0)
-
-
-def config_of(given: Path | None) -> Path | None:
-    """The configuration to check; None for the one that `run` makes."""
-    named = given or (Path(os.environ["SLUICEGATE_CONFIG"]) if os.environ.get("SLUICEGATE_CONFIG") else None)
-    return named or (Path("gateway.yaml") if Path("gateway.yaml").exists() else None)
 
 
 def show(console: Console, check: checks.Check) -> None:

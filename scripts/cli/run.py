@@ -18,8 +18,9 @@ import typer
 
 from addons import config
 from addons.approvals import operators
+from addons.identity import private_file
 from addons.identity.local import LocalIssuer
-from scripts.cli.common import fail, load_config
+from scripts.cli.common import fail, load_config, named
 from scripts.client import defaults, sandbox, supervise, walls
 from scripts.client.environment import child_environment
 from scripts.client.files import Directory
@@ -71,7 +72,7 @@ def run_(
     try:
         with (
             lease(gateway, ready_file, environ) as running,
-            Directory(running.root, environ, token) as directory,
+            Directory(running.root, environ, token, defaults.home(environ) / "commands") as directory,
             terminal(),
         ):
             given = child_environment(
@@ -94,11 +95,10 @@ def chosen(
 
     Never ./gateway.yaml by itself: an agent that worked here before could have written it.
     """
-    named = config_file or (Path(environ["SLUICEGATE_CONFIG"]) if environ.get("SLUICEGATE_CONFIG") else None)
-    if named:
+    if file := named(config_file):
         if bedrock or endpoint:
             fail("--allow-bedrock and --endpoint are for a configuration that `run` makes: write them in yours")
-        return load_config(named)
+        return load_config(file)
     from addons.identity.upstream import UpstreamUnavailable
 
     if Path("gateway.yaml").exists():
@@ -151,8 +151,8 @@ def hidden(gateway: config.Gateway, environ: dict[str, str], given: Path, ready:
         environ,
         Path.cwd(),
         hide=[home, gateway.state, gateway.audit, gateway.sessions],
+        show=[given],
         keep=[
-            given,
             gateway.file,
             *gateway.policies.values(),
             *gateway.redaction,
@@ -163,6 +163,15 @@ def hidden(gateway: config.Gateway, environ: dict[str, str], given: Path, ready:
         ],
         root=os.getuid() == 0,
     )
+    for path in (
+        *(gateway.state, gateway.audit, gateway.sessions, *gateway.policies.values(), *gateway.redaction),
+        *(path for path in (gateway.ca, ready) if path),
+    ):
+        if link := found.loose_link(Path(os.path.abspath(path))):
+            fail(
+                f"{link} is a symbolic link, which the command could turn to another place: "
+                f"write {os.path.realpath(link)} in the configuration, or remove the link"
+            )
     if found.hides(Path.cwd()):
         fail(f"the sandbox hides {Path.cwd()} from the command: start it in another directory")
     return found.mounts()
@@ -188,7 +197,7 @@ def one_time_link(gateway: config.Gateway, running: Running) -> str:
     import urllib3
 
     try:
-        token = (gateway.state / operators.FILE).read_text()
+        token = private_file.read(gateway.state / operators.FILE).decode()
         answer = urllib3.request(
             "POST",
             running.web + "sluicegate/link",

@@ -6,8 +6,7 @@ import json
 import logging
 import os
 import signal
-import socket
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,15 @@ from mitmproxy.tools.web.master import WebMaster
 from addons import config
 from addons.approvals import page
 from addons.approvals.operators import Operators
-from addons.gateway import MANDATORY, Gateway
+from addons.gateway import Gateway
+from addons.identity import private_file
 from addons.identity.upstream import UpstreamUnavailable
 from addons.ledger.log import LedgerUnavailable
 from addons.services import Services
 from policy.problems import Invalid
-from scripts.cli.common import STATE_FILE, fail
+from scripts.cli.common import fail
+from scripts.client.defaults import STATE_FILE
+from scripts.client.ports import free_port, unusable
 
 # mitmproxy's addons that only options would wake, which are locked: what is not there can't be woken, nor cost time.
 UNUSED = (
@@ -58,7 +60,7 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
     """Run one gateway until it is told to stop."""
     settings = gateway.config
     for key, address in (("listen", settings.listen), ("web.listen", settings.web.listen)):
-        if taken := unusable(address):
+        if taken := unusable(address.host, address.port):
             text = f"can't listen on {address.host}:{address.port} ({taken})"
             fail(f"{text}: choose another `{key}`, or end what is there")
     try:
@@ -69,9 +71,9 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
     page.harden()
     opts = options.Options()
     master = Screen(opts)
+    app = Gateway(services)
     opts.update_known(
-        **MANDATORY,
-        confdir=str(services.authority.directory),
+        **app.options(),
         listen_host=settings.listen.host,
         listen_port=settings.listen.port,
         server=False,  # the port opens last, when everything behind it stands
@@ -79,12 +81,9 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
         web_port=settings.web.listen.port or free_port(settings.web.listen.host),
         web_open_browser=False,
         web_columns=["path", "status", "comment", "time"],
-        ssl_verify_upstream_trusted_ca=str(gateway.ca) if gateway.ca else None,
     )
-    app = Gateway(services)
     operators = Operators(gateway.state)
-    app.guard(master.addons)
-    master.addons.insert(app, before="view")  # type: ignore[attr-defined]
+    app.guard(master.addons).insert(app, before="view")
     page.install(master.app, operators, services, settings.web.listen.host)
     lock(opts)
     gc.collect()
@@ -122,7 +121,7 @@ async def open_up(
     ready = json.dumps({"proxy": proxy, "web": web_url, "ca": str(ca), "pid": os.getpid()})
     for path in (gateway.state / STATE_FILE, ready_file):
         if path:
-            write_whole(path, ready)
+            private_file.replace(path, ready.encode())  # nobody sees half of it
     print(f"sluicegate: proxy {proxy}, certificate authority {ca}")
     print(f"sluicegate: approve and watch at {web_url}?token={operators.link()} (the link works once)", flush=True)
 
@@ -156,6 +155,24 @@ def quiet() -> None:
     for noisy in ("tornado", "asyncio", "hpack", "mitmproxy.proxy", "urllib3", "botocore", "mitmproxy.tools.web"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("tornado.access").setLevel(logging.ERROR)  # its lines about refusals quote links not used yet
+    logging.getLogger("mitmproxy.proxy.server").addFilter(Seldom())
+
+
+class Seldom(logging.Filter):
+    """Lets a few lines a minute through: who makes connections fail must not be able to fill the operator's log."""
+
+    LINES, PERIOD = 10, 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.count = float("-inf"), 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is one of the few."""
+        if (now := time.monotonic()) - self.began > self.PERIOD:
+            self.began, self.count = now, 0
+        self.count += 1
+        return self.count <= self.LINES
 
 
 def lock(opts: optmanager.OptManager) -> None:
@@ -178,32 +195,6 @@ def unlock(opts: optmanager.OptManager, **values: Any) -> None:
         object.__setattr__(opts, "__class__", locked)
 
 
-def unusable(address: config.Address) -> str:
-    """Why nobody can listen on an address now, or ""."""
-    with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            return error.strerror or str(error)
-    return ""
-
-
-def free_port(host: str) -> int:
-    """A port that nobody listens on."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def bracketed(host: str) -> str:
     """A host as it stands in a URL."""
     return f"[{host}]" if ":" in host else host
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that nobody sees half of it, and nobody else reads it."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from scripts.cli.common import STATE_FILE, ConfigOption, fail, load_config
+from scripts.cli.common import ConfigOption, fail, load_config
+from scripts.client.defaults import STATE_FILE
 
 
 def up(
@@ -25,7 +27,10 @@ def up(
     from scripts.cli.serve import quiet, serve  # mitmproxy takes a second to load, which `--help` need not wait for
 
     quiet()
+    raise_file_limit()
     with alone(gateway.state):
+        # What a killed gateway left names a port that may be anybody's by now; the next token is not for them.
+        (gateway.state / STATE_FILE).unlink(missing_ok=True)
         try:
             asyncio.run(serve(gateway, ready_file))
         except KeyboardInterrupt:
@@ -34,6 +39,13 @@ def up(
             for path in (ready_file, gateway.state / STATE_FILE):
                 if path:
                     path.unlink(missing_ok=True)
+
+
+def raise_file_limit() -> None:
+    """Use all file descriptors that the system grants: each connection takes one or two."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):  # macOS grants "infinity", and then refuses it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager

@@ -17,14 +17,15 @@ _ANSI_C = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _LINE = re.compile(rb"\r?\n")
 # curl's options: those that make the request, those with a value that do not, those without one.
 _DATA = {"-d", "--data", "--data-ascii", "--data-raw", "--data-binary", "--json"}
-_VALUE = {"-o", "--output", "-x", "--proxy", "--cacert", "--cert", "--key", "-m", "--max-time", "--connect-timeout"} | {
-    "--resolve", "--connect-to", "-w", "--write-out", "-D", "--dump-header", "--retry", "-c", "--cookie-jar", "--capath",
-    "--aws-sigv4", "-u", "--user", "--proxy-cacert", "--ciphers", "--max-redirs", "--limit-rate",
-}  # fmt: skip
-_PLAIN = set("sSvkiLfgNaq#0123") | {"silent", "show-error", "verbose", "insecure", "include", "location", "fail"} | {
-    "globoff", "no-buffer", "compressed", "http1.1", "http2", "http1.0", "path-as-is", "fail-with-body", "no-progress-meter",
-    "tlsv1.2", "tlsv1.3", "http2-prior-knowledge", "ssl-reqd",
-}  # fmt: skip
+_WITH_VALUE = (
+    "-o --output -x --proxy --cacert --capath --cert --key -m --max-time --connect-timeout --resolve --connect-to "
+    "-w --write-out -D --dump-header --retry -c --cookie-jar --aws-sigv4 -u --user --proxy-cacert --ciphers"
+)
+_WITHOUT = (
+    "s S v k i L f g N q # 0 1 2 3 silent show-error verbose insecure include location fail fail-with-body globoff "
+    "no-buffer compressed http1.0 http1.1 http2 http2-prior-knowledge path-as-is tlsv1.2 tlsv1.3 ssl-reqd"
+)
+_VALUE, _PLAIN = frozenset(_WITH_VALUE.split()), frozenset(_WITHOUT.split())
 
 
 class Unreadable(Exception):
@@ -77,13 +78,14 @@ def raw_answer(data: bytes) -> HttpResponse:
 
 def message(data: bytes) -> tuple[str, list[tuple[str, str]], bytes]:
     """(first line, headers, body) of an HTTP/1.1 message."""
-    head, at_end = [], 0
+    head: list[str] = []
+    at_end = 0
     for end in _LINE.finditer(data):
-        line, at_end = data[at_end : end.start()], end.end()
-        if not line and head:
+        text, at_end = data[at_end : end.start()], end.end()
+        if not text and head:
             break
-        if line:
-            head.append(line.decode("utf-8", "surrogateescape"))
+        if text:
+            head.append(text.decode("utf-8", "surrogateescape"))
     else:
         if data[at_end:]:
             head.append(data[at_end:].decode("utf-8", "surrogateescape"))

@@ -6,7 +6,6 @@ They stop where nothing more can be said: without a good configuration there is 
 import importlib.metadata
 import os
 import re
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -29,6 +28,7 @@ from addons.identity.upstream import Upstream, UpstreamUnavailable
 from certs import authority
 from policy.problems import Invalid
 from scripts.client import defaults, gateway, sandbox
+from scripts.client.ports import unusable
 
 SKEW = 300  # seconds: what SigV4 forgives
 NEAR = 60
@@ -47,12 +47,19 @@ class Check:
 
 
 def run(file: Path | None, environ: Mapping[str, str]) -> Iterator[Check]:
-    """All checks, one after the other; `file` None means the configuration that `sluicegate run` makes."""
+    """All checks, one after the other; `file` None means the configuration that `sluicegate run` makes.
+
+    Never ./gateway.yaml by itself: an agent that worked here could have written it, and the checks start a gateway of
+    it that has the operator's keys.
+    """
     yield python()
     yield mitmproxy()
     yield walls()
     yield from keys(environ)
     if file is None:
+        if Path("gateway.yaml").exists():
+            mend = "name it with --config if you trust it"
+            yield Check("configuration", "warning", "gateway.yaml in this directory is not used", mend)
         try:
             file, _, _ = defaults.configuration(environ, region=None, bedrock=False, endpoint=None)
         except UpstreamUnavailable as error:
@@ -229,16 +236,11 @@ def ports(found: config.Gateway, running: gateway.Running | None) -> Iterator[Ch
         yield Check("ports", "ok", f"the gateway runs: {running.proxy}, screen {running.web}")
         return
     for name, address in (("listen", found.config.listen), ("web.listen", found.config.web.listen)):
-        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address.host, address.port))
-            except OSError as error:
-                mend = f"end the program that has it (`ss -ltnp`), or change `{name}` in {found.file}"
-                yield Check("ports", "wrong", f"{name} {address.host}:{address.port}: {error.strerror}", mend)
-                continue
-        yield Check("ports", "ok", f"{name} {address.host}:{address.port or 'any'} is free")
+        if taken := unusable(address.host, address.port):
+            mend = f"end the program that has it (`ss -ltnp`), or change `{name}` in {found.file}"
+            yield Check("ports", "wrong", f"{name} {address.host}:{address.port}: {taken}", mend)
+        else:
+            yield Check("ports", "ok", f"{name} {address.host}:{address.port or 'any'} is free")
 
 
 def call(found: config.Gateway, environ: Mapping[str, str], running: gateway.Running | None) -> Iterator[Check]:

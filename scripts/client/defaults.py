@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+STATE_FILE = "ready.json"  # in the state directory: proxy, web, ca and pid of the gateway that runs
 GROUP = "agents"
 CONFIG = """\
 # Made by `sluicegate run`, once; yours to change. `sluicegate check --config {file}` validates it.
@@ -62,17 +63,14 @@ def configuration(
 
 
 def partition(region: str | None) -> str:
-    """The partition that a region is in, as ARNs name it."""
-    found = (
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("eusc-", "aws-eusc"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-isof-", "aws-iso-f"),
-    )
-    return next((name for prefix, name in found if (region or "").startswith(prefix)), "aws")
+    """The partition that a region is in, as ARNs name it; AWS's own for one that botocore doesn't know."""
+    import botocore.session
+    from botocore.exceptions import UnknownRegionError
+
+    try:
+        return str(botocore.session.Session().get_partition_for_region(region)) if region else "aws"
+    except UnknownRegionError:
+        return "aws"
 
 
 def _safe(endpoint: str) -> str:

@@ -24,9 +24,17 @@ OWN_BUNDLES = (  # where operators name the roots of their company
 class Directory:
     """A temporary directory (0700) that the command may read. Use as a context: it is gone afterwards."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str], token: Callable[[], bytes]) -> None:
-        """Copy the roots from the authority's `root.pem`. `token` makes a new token each time it is called."""
-        self.path = Path(tempfile.mkdtemp(prefix="sluicegate-run-")).resolve()
+    def __init__(
+        self, root: Path, environ: Mapping[str, str], token: Callable[[], bytes], place: Path | None = None
+    ) -> None:
+        """Copy the roots from the authority's `root.pem`. `token` makes a new token each time it is called.
+
+        `place`: where it is made. Each sandbox hides that place but for its own directory: one agent must not find
+        the token of another.
+        """
+        if place:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = Path(tempfile.mkdtemp(prefix="sluicegate-run-", dir=place)).resolve()
         self.files = Files(*(self.path / n for n in ("root.pem", "bundle.pem", "trust.p12", "token", "node.cjs")))
         self._token = token
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from addons import config
-from scripts.cli.common import STATE_FILE
+from scripts.client.defaults import STATE_FILE
 from scripts.client.sandbox import PACKAGES
 
 READY_FILE, LOG_FILE = "run.json", "run.log"  # in the state directory, of a gateway that `run` started

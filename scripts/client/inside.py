@@ -23,6 +23,7 @@ SYS_MOUNT_SETATTR, AT_RECURSIVE, MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = (
     1,
     4,
 )  # the same number on every architecture
+SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_RESTRICT_SELF, LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET = 444, 446, 1
 CAP_SETPCAP, CAP_SYS_ADMIN = 8, 21
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 PROC_WRITABLE = ("sys", "sysrq-trigger", "irq", "bus")  # what the kernel lets user 0 write without a capability
@@ -76,7 +77,7 @@ def enter(mounts: Sequence[tuple[str, str]], cwd: str) -> bool:
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
     mount(None, "/", None, MS_REC | MS_PRIVATE)
-    outer = {path: os.open(path, os.O_PATH) for kind, path in mounts if kind == "expose"}
+    outer = {path: os.open(path, os.O_PATH) for kind, path in mounts if kind in ("expose", "show")}
     for kind, path in mounts:
         place(kind, path, outer)
     devices()
@@ -94,13 +95,15 @@ def place(kind: str, path: str, outer: dict[str, int]) -> None:
         case "nothing":
             mount(os.devnull, path, None, MS_BIND)
             set_attributes(path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)
-        case "expose":
+        case "expose" | "show":
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             if os.path.isdir(f"/proc/self/fd/{outer[path]}"):
                 os.makedirs(path, exist_ok=True)
             else:
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             mount(f"/proc/self/fd/{outer[path]}", path, None, MS_BIND | MS_REC)
+            if kind == "show":
+                set_attributes(path, MOUNT_ATTR_RDONLY)
         case "bind" | "write" | "read-only":
             mount(path, path, None, MS_BIND | MS_REC)
             if kind == "read-only":
@@ -148,12 +151,23 @@ def as_process_1(keep: Collection[int]) -> None:
 
 
 def no_new_powers() -> None:
-    """No set-user-id programs, and nothing typed at the terminal in the operator's name."""
+    """No set-user-id programs, and nothing typed at the terminal or the display in the operator's name."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+    own_abstract_sockets()
     program = terminal_filter()
     buffer = ctypes.create_string_buffer(program)
     fprog = ctypes.create_string_buffer(struct.pack("HP", len(program) // 8, ctypes.addressof(buffer)))
     prctl(PR_SET_SECCOMP, 2, ctypes.addressof(fprog))
+
+
+def own_abstract_sockets() -> None:
+    """No abstract sockets of programs outside, such as the X server's: no mount hides them. landlock(7), Linux 6.12."""
+    attributes = struct.pack("3Q", 0, 0, LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
+    ruleset = libc.syscall(SYS_LANDLOCK_CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0)
+    if ruleset < 0:
+        return  # an older kernel: `README.md` says so
+    check(libc.syscall(SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock")
+    os.close(ruleset)
 
 
 def drop(keep: Collection[int]) -> None:

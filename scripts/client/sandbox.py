@@ -15,7 +15,8 @@ from scripts.client.walls import Mount
 
 Kind = Literal["bwrap", "namespaces", "none"]
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where `scripts` is imported from
-BWRAP = {"bind": "--bind", "write": "--bind", "read-only": "--ro-bind", "expose": "--bind"}
+BWRAP = {"bind": "--bind", "write": "--bind", "read-only": "--ro-bind", "expose": "--bind", "show": "--ro-bind"}
+PROGRAMS = "/usr/bin:/bin:/usr/local/bin:/run/current-system/sw/bin"  # not $PATH: an agent may write to places in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def find() -> Means:
     means = (Means("bwrap", "bubblewrap"), Means("namespaces", "Linux namespaces"))
     for found in means:
         kind = found.kind
-        if kind == "bwrap" and not shutil.which("bwrap"):
+        if kind == "bwrap" and not shutil.which("bwrap", path=PROGRAMS):
             continue
         tried = subprocess.run(
             command(kind, [], Path("/"), ["true"]), capture_output=True, text=True, check=False, timeout=20
@@ -62,7 +63,12 @@ def command(
     ]
     if kind != "bwrap":
         return inside
-    found = ["bwrap", "--ro-bind" if ("all-read-only", "/") in mounts else "--bind", "/", "/"]
+    found = [
+        shutil.which("bwrap", path=PROGRAMS) or "/usr/bin/bwrap",
+        "--ro-bind" if ("all-read-only", "/") in mounts else "--bind",
+        "/",
+        "/",
+    ]
     for what, path in mounts:
         if what in BWRAP:
             found += [BWRAP[what], path, path]

@@ -32,6 +32,7 @@ BROWSERS = (  # their cookies sign in to the approver's screen
     "snap/chromium",
     ".var/app",
 )
+DISPLAYS = (".Xauthority", ".ICEauthority")  # who has these types on the operator's screen
 START_UP = (  # run as the operator without being asked for
     ".bashrc",
     ".bash_profile",
@@ -63,6 +64,7 @@ class Walls:
     hide: frozenset[Path] = field(default_factory=frozenset)  # an empty directory or file is there instead
     keep: frozenset[Path] = field(default_factory=frozenset)  # can be read, not written
     expose: frozenset[Path] = field(default_factory=frozenset)  # under a hidden directory, and visible all the same
+    show: frozenset[Path] = field(default_factory=frozenset)  # the same, but not to be written
     writable: frozenset[Path] | None = None  # only these can be written at all; None: what the user can write
 
     def mounts(self) -> list[Mount]:
@@ -70,7 +72,7 @@ class Walls:
 
         `all-read-only` the whole tree; `bind` a directory on itself; `write` the same, writable under
         `all-read-only`; `read-only` the same, not writable; `empty` a directory of its own; `nothing` an unreadable
-        file; `expose` a path of the outer tree.
+        file; `expose` a path of the outer tree; `show` the same, not writable.
 
         A mount point can't be renamed from inside, but a directory above it can, and another one put in its place,
         which the gateway would read: so every directory above that the command could rename becomes a mount as well.
@@ -85,13 +87,24 @@ class Walls:
         placed |= dict.fromkeys(self.keep, "read-only")
         placed |= {path: "empty" if path.is_dir() else "nothing" for path in self.hide}
         found += [(kind, str(path)) for path, kind in sorted(placed.items()) if not self._hidden_above(path)]
-        return found + [("expose", str(path)) for path in sorted(self.expose)]
+        shown = dict.fromkeys(self.expose, "expose") | dict.fromkeys(self.show, "show")
+        return found + [(kind, str(path)) for path, kind in sorted(shown.items())]
 
     def _written(self, path: Path) -> bool:
         return any(path == place or place in path.parents for place in self.writable or ())
 
     def _hidden_above(self, path: Path) -> bool:
         return any(above in self.hide for above in path.parents)
+
+    def loose_link(self, path: Path) -> Path | None:
+        """A symbolic link on the way to a path that the command could lead elsewhere: no mount can hold one."""
+        for link in (path, *path.parents):
+            place = Path(os.path.realpath(link.parent))
+            held = self.hides(place) or any(above in self.keep for above in (place, *place.parents))
+            writable = os.access(place, os.W_OK) if self.writable is None else self._written(place)
+            if link.is_symlink() and writable and not held:
+                return link
+        return None
 
     def hides(self, path: Path) -> bool:
         """Whether a path lies in a hidden directory."""
@@ -105,6 +118,7 @@ def plan(
     hide: Iterable[Path],
     keep: Iterable[Path],
     root: bool,
+    show: Iterable[Path] = (),
 ) -> Walls:
     """The walls for this machine, around what the caller names and what is hidden on every machine.
 
@@ -117,8 +131,8 @@ def plan(
     with contextlib.suppress(KeyError):  # a container's user may have no account
         homes.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
     runtimes = set(Path("/run/user").glob("*")) if root else {Path(f"/run/user/{os.getuid()}")}
-    hidden = {*hide, *runtimes, *(at / name for at in homes for name in (".aws", *AWS_PLACES, *BROWSERS))}
-    hidden |= {Path(environ[name]) for name in AWS_FILES if environ.get(name)}
+    hidden = {*hide, *runtimes, *(at / name for at in homes for name in (".aws", *AWS_PLACES, *BROWSERS, *DISPLAYS))}
+    hidden |= {Path(environ[name]) for name in (*AWS_FILES, "XAUTHORITY", "ICEAUTHORITY") if environ.get(name)}
     hidden |= {Path(f"/tmp/tmux-{os.getuid()}"), Path("/tmp/.X11-unix"), *_sockets()}  # noqa: S108
     if directory := environ.get("TMUX_TMPDIR"):
         hidden.add(Path(directory) / f"tmux-{os.getuid()}")
@@ -133,6 +147,7 @@ def plan(
         hide=frozenset(_real(hidden) - _real({Path(os.devnull)})),
         keep=frozenset(_real(kept)),
         expose=frozenset(_real(exposed)),
+        show=frozenset(_real(show)),
         writable=writable,
     )
 

@@ -1,7 +1,6 @@
 """The demo's last act: the saved session in stock mitmproxy, read by it and then served by it."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from addons.text import one_line
+from scripts.client.ports import free_port, listens
 from scripts.demonstration.stage import ACCOUNT, SECRET, environment
 
 # Not the object of S3: of such content a recording keeps the size and the hash.
@@ -52,9 +52,7 @@ def replay(here: Path, console: Console) -> list[str]:
 
 def serve(here: Path, session: Path, mitmdump: str, console: Console) -> list[str]:
     """Answer the agent's calls from the recording alone; what went wrong."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     root = here / "replay" / "mitmproxy-ca-cert.pem"
     words = [f"{k}={v}" for k, v in {**OPTIONS, "confdir": str(root.parent)}.items()]
     server = subprocess.Popen(
@@ -99,9 +97,3 @@ def serve(here: Path, session: Path, mitmdump: str, console: Console) -> list[st
 def say(console: Console, command: str) -> None:
     """Show a command as it would be typed."""
     console.print(f"$ {command}", style="dim", markup=False, highlight=False)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody accepts connections there."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -95,4 +95,25 @@ def test_a_session_can_not_flood_the_list() -> None:
         tickets.take(f"ask{number}", None, SUMMARY)
     with pytest.raises(TooMany):
         tickets.take("one more", None, SUMMARY)
+    with pytest.raises(TooMany):
+        tickets.take("of another", None, SUMMARY | {"sessionId": "s2"}, held=OPEN)
     assert tickets.take("another session's", None, SUMMARY | {"sessionId": "s2"})
+
+
+async def test_two_calls_that_ask_the_same_at_once_both_wait() -> None:
+    """Between its question and its wait a call writes to the ledger: nobody takes its ticket away meanwhile."""
+    tickets = Tickets(60)
+    first, second = tickets.take("ask", "one", SUMMARY), tickets.take("ask", "two", SUMMARY)
+    assert first is not second
+    tickets.release(first)
+    assert tickets.take("ask", "three", SUMMARY) is first
+
+
+def test_what_is_forgotten_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("addons.approvals.tickets.KEPT", 100)
+    tickets = Tickets(60)
+    for number in range(500):
+        tickets.decide(tickets.take(f"ask{number}", None, SUMMARY), "denied", "ada")
+    assert len(tickets.all) <= 101
+    assert sum(map(len, tickets.asks.values())) == len(tickets.all)
+    assert not tickets.waiting()

@@ -10,6 +10,7 @@ from addons.approvals.tickets import Ticket, Tickets
 from addons.approve import Approve
 from addons.authorize import decide
 from addons.call import Call
+from addons.config import Limits
 from addons.identity.session import Session
 from addons.wire import HttpRequest
 from policy.model import Decision, Item, ItemResult
@@ -28,7 +29,8 @@ def call(request: HttpRequest, resource: str = "arn:aws:s3:::b/k") -> Call:
 
 @pytest.fixture
 def approve() -> Approve:
-    return Approve(cast(Any, SimpleNamespace(account=ACCOUNT, tickets=Tickets(60.0))))
+    rules = SimpleNamespace(gateway=SimpleNamespace(config=SimpleNamespace(limits=Limits())))
+    return Approve(cast(Any, SimpleNamespace(account=ACCOUNT, tickets=Tickets(60.0), rules=rules)))
 
 
 def put(body: bytes) -> HttpRequest:
@@ -41,6 +43,7 @@ def ticket(approve: Approve, request: HttpRequest) -> Ticket:
 
 def test_a_yes_to_one_content_is_no_yes_to_another(approve: Approve) -> None:
     asked = ticket(approve, put(b"harmless"))
+    approve.services.tickets.release(asked)
     assert approve.services.tickets.decide(asked, "approved", "ada")
     assert ticket(approve, put(b"harmless")) is asked  # its caller has gone: the same ask takes it over
     assert ticket(approve, put(b"harmful")) is not asked
@@ -60,6 +63,26 @@ def test_a_host_of_a_strangers_account_needs_the_strangers_arn(host: str, table:
     decision = Decision("allow", (allowed,), "p/a", "allowed", "sha256:0")
     policies = SimpleNamespace(decide=lambda request, bound: decision)
     rules = SimpleNamespace(policies=policies, bound=lambda session: ())
-    services = cast(Any, SimpleNamespace(account=ACCOUNT, rules=rules))
+    services = cast(Any, SimpleNamespace(account=ACCOUNT, partition="aws", rules=rules))
+    body = b'{"TableName": "t", "Key": {"id": {"S": "1"}}}'
+    assert decide(services, call(json_ask(body, host=host))).effect == effect
+
+
+@pytest.mark.parametrize(
+    ("host", "partition", "effect"),
+    [
+        ("dynamodb.us-east-1.amazonaws.com", "aws", "allow"),
+        ("dynamodb.cn-north-1.amazonaws.com.cn", "aws", "deny"),
+        ("dynamodb.us-gov-west-1.amazonaws.com", "aws", "deny"),
+        ("dynamodb.cn-north-1.amazonaws.com.cn", "aws-cn", "allow"),
+        ("dynamodb.us-east-1.amazonaws.com", "aws-cn", "deny"),
+    ],
+)
+def test_a_signed_request_never_goes_to_another_partition(host: str, partition: str, effect: str) -> None:
+    """Partitions share no accounts: what is sent there is only seen there, signature, parameters and all."""
+    allowed = ItemResult(Item("dynamodb:GetItem", "*", "exact"), "allow", "p/a")
+    decision = Decision("allow", (allowed,), "p/a", "allowed", "sha256:0")
+    rules = SimpleNamespace(policies=SimpleNamespace(decide=lambda request, bound: decision), bound=lambda session: ())
+    services = cast(Any, SimpleNamespace(account=ACCOUNT, partition=partition, rules=rules))
     body = b'{"TableName": "t", "Key": {"id": {"S": "1"}}}'
     assert decide(services, call(json_ask(body, host=host))).effect == effect

@@ -7,8 +7,9 @@ import pytest
 from addons import wire
 from addons.redaction import Unredactable, redact
 from addons.wire import Decoded, HttpResponse
-from policy.policies import PACKS, load_policies
+from policy.policies import load_policies
 from policy.redaction import load_rules
+from policy.strict import PACKS
 from tests.policy.build import call
 from tests.wire.requests import IAM, form_ask, json_ask
 

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from addons import config, wire
+from addons.identity.upstream import UpstreamUnavailable
 from certs.authority import Authority
-from scripts.cli.doctor import config_of
-from scripts.client import checks, sandbox
+from scripts.cli.common import named
+from scripts.client import checks, defaults, sandbox
 from tests.harness import REAL_KEY, REAL_SECRET, Upstream, gateway, prepare
 
 
@@ -119,17 +120,29 @@ def test_every_problem_of_a_configuration_is_told_and_nothing_is_started(tmp_pat
     assert "gateway" not in {check.name for check in found}
 
 
-def test_the_configuration_is_the_named_one_then_the_environments_then_the_one_here(
+def test_the_configuration_is_the_named_one_else_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLUICEGATE_CONFIG", raising=False)
+    assert named(None) is None
+    monkeypatch.setenv("SLUICEGATE_CONFIG", "/etc/gateway.yaml")
+    assert named(None) == Path("/etc/gateway.yaml")
+    assert named(Path("mine.yaml")) == Path("mine.yaml")
+
+
+def test_a_configuration_that_an_agent_may_have_left_here_gets_no_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def unavailable(*_: object, **__: object) -> tuple[Path, str, bool]:
+        raise UpstreamUnavailable("no credentials: sign in")
+
+    upstream = Upstream()
+    prepare(tmp_path, upstream.url)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SLUICEGATE_CONFIG", raising=False)
-    assert config_of(None) is None
-    Path("gateway.yaml").touch()
-    assert config_of(None) == Path("gateway.yaml")
-    monkeypatch.setenv("SLUICEGATE_CONFIG", "/etc/gateway.yaml")
-    assert config_of(None) == Path("/etc/gateway.yaml")
-    assert config_of(Path("mine.yaml")) == Path("mine.yaml")
+    monkeypatch.setattr(defaults, "configuration", unavailable)
+    found = list(checks.run(None, {}))
+    upstream.close()
+    assert any("gateway.yaml in this directory is not used" in check.found for check in found)
+    assert found[-1].name == "credentials"
+    assert upstream.connections == 0
 
 
 @pytest.mark.long

@@ -263,7 +263,7 @@ def test_the_ssh_agent_stays_in_reach_under_a_hidden_runtime_directory(monkeypat
 
 def test_what_there_is_is_found_by_trying(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sandbox.find().kind in ("bwrap", "namespaces", "none")
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     assert sandbox.find().kind in ("namespaces", "none")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert sandbox.find().kind == "none"

@@ -263,7 +263,7 @@ def test_with_no_configuration_it_makes_one_and_several_runs_share_a_gateway(ups
     assert proxy.startswith("http://127.0.0.1:")
     second = subprocess.run([*base, "echo $HTTPS_PROXY"], capture_output=True, check=False, timeout=100, **options)
     assert second.stdout == proxy  # the same gateway, and the first command still has it
-    (made,) = (home / ".local" / "state" / "sluicegate").iterdir()
+    (made,) = (file.parent for file in (home / ".local" / "state" / "sluicegate").glob("*/gateway.yaml"))
     pid = json.loads((made / "state" / "run.json").read_text())["pid"]
     os.kill(pid, 0)
     _, said = first.communicate("\n", timeout=60)

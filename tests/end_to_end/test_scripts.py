@@ -10,6 +10,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
+from scripts.client.ports import free_port
 from tests import agent, harness
 from tests.harness import Gateway, Seen, Upstream
 
@@ -43,7 +44,7 @@ def scripted(
         shutil.copytree(ROOT / package, directory / package, ignore=shutil.ignore_patterns("__pycache__"))
     options = []
     if request.param == "mitmweb":
-        options = ["--no-web-open-browser", "--web-port", str(harness.free_port())]
+        options = ["--no-web-open-browser", "--web-port", str(free_port())]
         options += ["--set", f"web_password={PASSWORD}"]
     with harness.script(
         directory, upstream.url, program=request.param, addons=directory / "addons", options=options

@@ -131,15 +131,18 @@ class Screen:
             return Answer(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
 
     def browser(self) -> dict[str, str]:
-        """The headers of a page that was signed in by a link: its cookies, and the proof that it is no other site's."""
+        """The headers of a page that was signed in by a link: its cookies, its key, and the proof of its origin."""
         link = json.loads(self.request("POST", "sluicegate/link", b"").body)["token"]
         web, proof = urllib.parse.urlsplit(self.url), "ab" * 16
         page = http.client.HTTPConnection(web.netloc, timeout=10)
         page.request("GET", f"/?token={link}")  # it may send the page on to a place without the link
-        found = [value.partition(";")[0] for value in page.getresponse().headers.get_all("Set-Cookie", [])]
+        answer = page.getresponse()
+        found = [value.partition(";")[0] for value in answer.headers.get_all("Set-Cookie", [])]
+        key = str(answer.headers["Location"]).partition("#key=")[2]
         page.close()
         cookies = [cookie for cookie in found if not cookie.startswith("_mitmproxy_xsrf=")]
-        return {"Cookie": "; ".join([*cookies, f"_mitmproxy_xsrf={proof}"]), "X-XSRFToken": proof}
+        cookie = "; ".join([*cookies, f"_mitmproxy_xsrf={proof}"])
+        return {"Cookie": cookie, "X-XSRFToken": proof, "X-Sluicegate-Key": key}
 
     def flows(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.request("GET", "flows").body)

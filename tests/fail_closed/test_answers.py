@@ -200,10 +200,12 @@ class Watcher:
         assert web.hostname
         assert web.port
         made = socket.create_connection((web.hostname, web.port), timeout=10)
+        page = self.screen.browser()
         made.sendall(
-            f"GET /updates HTTP/1.1\r\nHost: {web.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            f"Cookie: {self.screen.browser()['Cookie']}\r\n\r\n".encode()
+            f"GET /updates?key={page['X-Sluicegate-Key']} HTTP/1.1\r\nHost: {web.netloc}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            f"Cookie: {page['Cookie']}\r\n\r\n".encode()
         )
         assert made.recv(4096).startswith(b"HTTP/1.1 101")
         for name, expression in (("q", f"~hq {REAL_KEY}"), ("s", f"~bs {SECRET}"), ("h", f"~hs {HEADER_SECRET}")):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.client.ports import free_port
 from tests import harness
 from tests.fail_closed.conftest import Screen, Stand, standing, until
 from tests.harness import POLICY
@@ -138,7 +139,7 @@ def test_an_audit_directory_that_vanishes_closes_the_gate_until_it_is_back(tmp_p
     ids=["unknown key", "bad type", "missing policy", "missing certificate", "no upstream"],
 )
 def test_what_makes_no_sense_does_not_start(tmp_path: Path, broken: dict[str, str]) -> None:
-    port = harness.free_port()
+    port = free_port()
     extra = {key: value.replace("PORT", str(port)) for key, value in broken.items()}
     config = harness.prepare(tmp_path, "http://127.0.0.1:1", **extra)
     ready = tmp_path / "ready.json"

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from addons.identity.upstream import Keys, Upstream, UpstreamUnavailable
+from addons.identity.upstream import Identity, Keys, Upstream, UpstreamUnavailable
 from tests.identity.idp import Server, certificate
 
 SECRET = "canary-secret-canary-secret-canary-secre"
@@ -214,7 +214,7 @@ async def test_long_lived_keys_need_no_call(sts: Sts) -> None:
 
 
 def test_the_account_is_the_one_of_the_credentials(sts: Sts) -> None:
-    assert upstream("role", sts.url).account() == "111122223333"
+    assert upstream("role", sts.url).identity() == Identity("111122223333", "aws")
     assert sts.calls == ["AssumeRole", "GetCallerIdentity"]
     assert sts.keys == ["AKIALONGLIVED0000000", "ASIAROLE000000000001"]
 

@@ -89,7 +89,7 @@ async def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> Non
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-async def test_kill_9_two_hundred_times(tmp_path: Path) -> None:
+async def test_kill_9_many_times(tmp_path: Path) -> None:
     random_ = random.Random(20261125)
     for number in range(int(os.environ.get("SLUICEGATE_KILLS", "25"))):  # each takes a process's start
         await check(tmp_path / str(number), *killed_writer(tmp_path / str(number), "run", random_.randrange(1, 400)))

@@ -9,8 +9,9 @@ import pytest
 
 from policy import table
 from policy.model import Request
-from policy.policies import PACKS, PolicySet, load_policies
+from policy.policies import PolicySet, load_policies
 from policy.redaction import load_rules
+from policy.strict import PACKS
 from tests.policy.build import call
 
 OBJECT = {"Bucket": "b", "Key": "k"}

@@ -8,8 +8,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from policy.policies import PACKS, load_policies, resolve
+from policy.policies import load_policies
 from policy.problems import Invalid
+from policy.strict import LOADER, PACKS, resolve
 from tests.policy.build import call
 
 GOOD = """\
@@ -53,7 +54,7 @@ def test_every_problem_of_every_file_is_told_at_once_with_its_line(tmp_path: Pat
     told = [str(problem).removeprefix(f"{tmp_path}/") for problem in caught.value.problems]
     assert told[0] == "one.yaml:7: there is no action 's3:GetObjet' (did you mean s3:GetObject?)"
     assert told[1].startswith("two.yaml:6: unknown key 'efect'")
-    assert "did you mean 'effect'?" in told[1]
+    assert "did you mean effect?" in told[1]
     assert any(t.startswith("three.yaml:8: 'b/*' is no resource pattern: it is no ARN") for t in told)
     assert any(t == "three.yaml:9: unknown condition operator 'StringEqual' (did you mean StringEquals?)" for t in told)
     assert any(t.startswith("three.yaml:3: there are two policies named 'readers' (the other is at ") for t in told)
@@ -211,4 +212,4 @@ def test_a_broken_file_is_never_an_allow(tmp_path: Path, data: st.DataObject) ->
     except Invalid:
         return
     assert loaded.decide(FORBIDDEN, tuple(loaded.files)).effect == "deny"
-    assert isinstance(yaml.safe_load(text), dict)
+    assert isinstance(yaml.load(text, LOADER), dict)  # the same: libyaml takes a tab that PyYAML itself refuses

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from addons.redaction import redact
-from policy.redaction import PACKS, CompiledRule, RedactionRule, RuleSet, rule_set
+from policy.redaction import CompiledRule, RedactionRule, RuleSet, rule_set
+from policy.strict import PACKS
 
 from . import documents
 from .conftest import KEY

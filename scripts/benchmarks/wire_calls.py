@@ -1,0 +1,166 @@
+"""The requests that the wire is measured on: made by real botocore clients, as the round trip of the tests does."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from addons import wire
+from addons.wire import HttpRequest, Undecodable, models
+
+SMALL: tuple[tuple[str, str, dict[str, Any]], ...] = (  # the five of the goal
+    ("dynamodb", "GetItem", {"TableName": "orders", "Key": {"id": {"S": "order-1"}}, "ConsistentRead": True}),
+    ("s3", "GetObject", {"Bucket": "example-bucket", "Key": "folder/report.txt"}),
+    ("ec2", "DescribeInstances", {"Filters": [{"Name": "tag:Name", "Values": ["web"]}], "MaxResults": 50}),
+    ("sts", "GetCallerIdentity", {}),
+    ("lambda", "Invoke", {"FunctionName": "orders", "Payload": b'{"id": 1}', "InvocationType": "Event"}),
+)
+LARGE = ("dynamodb", "PutItem")  # 68 KB in 1,000 attributes
+SERVICES = ("sts", "dynamodb", "s3", "ec2", "lambda", "iam", "sqs", "sns", "cloudwatch", "kms")  # for the memory
+
+
+@dataclass(slots=True)
+class Counted:
+    """Requests, and of how many the call, the parameters and every byte came out right."""
+
+    requests: int = 0
+    identified: int = 0
+    equal: int = 0
+    explained: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: "Counted") -> None:
+        """Count another service in."""
+        self.requests += other.requests
+        self.identified += other.identified
+        self.equal += other.equal
+        self.explained += other.explained
+        self.wrong += other.wrong
+
+
+def line(request: HttpRequest, name: str, timed: bool = False) -> dict[str, Any]:
+    """A request as a line of `sluicegate decode --jsonl`."""
+    return {
+        "id": name,
+        "method": request.method,
+        "url": f"https://{request.host}{request.target}",
+        "headers": [list(pair) for pair in request.headers],
+        "body": base64.b64encode(request.body or b"").decode(),
+        "timed": timed,
+    }
+
+
+def timed() -> list[dict[str, Any]]:
+    """The six requests whose reading is timed."""
+    from tests.wire.capture import Client, frozen
+
+    item = {"id": {"S": "order-1"}} | {
+        f"attribute-{n:04}": {"S": f"value {n:04} of a customer's order, no. {n % 7}"} for n in range(999)
+    }
+    with frozen():
+        made = [(f"{s}:{o}", Client(s).request(o, dict(params))[0]) for s, o, params in SMALL]
+        large = Client(LARGE[0]).request(LARGE[1], {"TableName": "orders", "Item": item})[0]
+    return [line(request, name, True) for name, request in [*made, (":".join(LARGE), large)]]
+
+
+def of_ten_services() -> list[dict[str, Any]]:
+    """One request of each of ten services, in the order in which an agent may use them."""
+    from tests.wire.capture import Client, frozen, operations
+    from tests.wire.parameters import Generator
+
+    made = []
+    with frozen():
+        for service in SERVICES:
+            client = Client(service)
+            operation = operations(client)[0]
+            params = Generator(models.operation_model(service, operation), True).parameters()
+            made.append(line(client.request(operation, params)[0], f"{service}:{operation}"))
+    return made
+
+
+def captured() -> list[dict[str, Any]]:
+    """What AWS CLI v2 and the JavaScript SDK sent (tests/wire/captured)."""
+    from tests.wire import test_captured
+
+    return [found for client in test_captured.CLIENTS for found in test_captured.lines(client)]
+
+
+def count_captured() -> Counted:
+    """How many of them are read as the calls that were made."""
+    from tests.wire import test_captured
+
+    counted = Counted()
+    for client in test_captured.CLIENTS:
+        for each in test_captured.lines(client):
+            problem = test_captured.problem(client, each)
+            counted.requests += 1
+            counted.equal += not problem
+            counted.identified += not problem or "refused" not in problem
+            counted.wrong += [f"{client} {problem}"] if problem else []
+    return counted
+
+
+def services(quick: bool) -> list[str]:
+    """Those whose operations all make their way there and back: a sample, or all that botocore can send to."""
+    from tests.wire import test_round_trip
+
+    if quick:
+        return list(test_round_trip.SAMPLE)
+    # The largest first, so that no process is left with one of them at the end.
+    size = {
+        name: sum(f.stat().st_size for f in Path(models.DATA, name).rglob("service-2*")) for name in models.services()
+    }
+    return sorted(models.services() - test_round_trip.NOT_SENT, key=lambda name: -size[name])
+
+
+def count(names: list[str], index: Path) -> Iterator[Counted]:
+    """Each service's operations, with required members only and with all, as they are done."""
+    workers = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, (index,), max_tasks_per_child=40) as pool:
+        yield from pool.map(of_service, names)
+
+
+def _begin(index: Path) -> None:
+    wire.load(index)
+
+
+def of_service(service: str) -> Counted:
+    """One service's operations there and back."""
+    from tests.wire import capture, test_explained, test_round_trip
+    from tests.wire.parameters import Generator
+
+    counted = Counted()
+    with capture.frozen():
+        client = capture.Client(service)
+        for operation in capture.operations(client):
+            for everything in (False, True):
+                if everything and (service, operation) in test_round_trip.NOT_DECODED:
+                    continue
+                counted.requests += 1
+                model = models.operation_model(service, operation)
+                request, _ = client.request(operation, Generator(model, everything).parameters())
+                try:
+                    found = wire.decode(request)
+                except Undecodable as error:
+                    counted.wrong.append(f"{service}:{operation}: refused: {error.reason}")
+                    continue
+                counted.identified += (service, operation) in found.candidates
+                problems = test_round_trip.problems(client, service, operation, everything)
+                counted.equal += not problems
+                where = test_explained.difference(request, found)
+                counted.explained += not where
+                counted.wrong += [*problems, *([f"{service}:{operation}: not explained:{where}"] if where else [])]
+    capture.loader.cache_clear()
+    models.forget()
+    return counted
+
+
+def text(lines: list[dict[str, Any]]) -> str:
+    """Lines of JSON for a child."""
+    return "".join(json.dumps(each) + "\n" for each in lines)
