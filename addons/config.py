@@ -229,6 +229,11 @@ class Config:
     audit: Audit = Audit()
     sessions: Sessions = Sessions()
 
+    def __post_init__(self) -> None:
+        everywhere = isinstance(self.other_hosts, Tunnel) and self.other_hosts.tunnel == "all"
+        if everywhere and not ipaddress.ip_address(self.listen.host).is_loopback:
+            raise ValueError("tunnel: all on an address that others reach is an open proxy: list the hosts")
+
 
 @dataclass(frozen=True, slots=True)
 class Gateway:

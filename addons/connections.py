@@ -117,7 +117,7 @@ def _bounded_buffer(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
     for serving in _serving:
         if len(self.buf) > serving.services.rules.gateway.config.limits.head:
             write_down(self.conn, "more was sent than a request")
-            self.buf.maybe_extract_at_most(len(self.buf))  # type: ignore[no-untyped-call]
+            self.buf.maybe_extract_at_most(len(self.buf))
             abort(cast("connection.Client", self.conn))
             yield commands.CloseConnection(self.conn)
             self.state = self.done
@@ -129,7 +129,7 @@ async def _held_back(self: server.ConnectionHandler) -> None:
     """Read no more from a tunnel's client than its hello until the tunnel is there."""
     if opening := _opening.get(self.client):
         await opening.wait()
-    await _drain_writers(self)
+    await _drain_writers(self)  # type: ignore[no-untyped-call]
 
 
 def install(serving: Connections) -> None:

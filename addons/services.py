@@ -144,7 +144,7 @@ class Services:
         except Exception as error:  # whatever it is: who watches the files must go on, and people must know
             broken = error.problems if isinstance(error, Invalid) else [f"internal error ({type(error).__name__})"]
             problems = [str(problem) for problem in broken]
-            self.stale = f"the last reload was refused: {problems[0]}"
+            self.stale = "the last reload was refused, the old policy is in force: see standard error"
             text = "\n".join(problems)
             print(f"sluicegate: reload refused, the old policy stays in force:\n{text}", file=sys.stderr, flush=True)
             await self.note("reload-failed", problems=problems)

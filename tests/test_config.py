@@ -80,6 +80,7 @@ upstream: {{endpoint: moto}}
         (GOOD + "listen: localhost:8080\n", "is no address"),
         (GOOD.replace("local: true", "local: true, session: {duration: 5m}"), "from 20m to 12h"),
         (GOOD + 'web: {listen: "0.0.0.0:8081"}\n', "the screen has no TLS"),
+        (GOOD + 'listen: "0.0.0.0:8080"\nother_hosts: {tunnel: all}\n', "is an open proxy"),
         ("", "the file is empty"),
     ],
 )
