@@ -27,14 +27,15 @@ def tree(fields: dict[str, str]) -> Tree:
     """Fields by the parts of their keys."""
     root: Tree = {}
     for key, value in fields.items():
-        *branches, leaf = key.split(".")
-        if len(branches) > MAX_DEPTH:
-            deny("a parameter's name is nested too deeply")
-        node = root
-        for part in branches:
-            node = node.setdefault(part, {})
-            if not isinstance(node, dict):
-                deny(f"the parameter {shown(key)} is both a value and a prefix")
+        node, leaf = root, key
+        if "." in key:
+            *branches, leaf = key.split(".")
+            if len(branches) > MAX_DEPTH:
+                deny("a parameter's name is nested too deeply")
+            for part in branches:
+                node = node.setdefault(part, {})
+                if type(node) is not dict:
+                    deny(f"the parameter {shown(key)} is both a value and a prefix")
         if leaf in node:
             deny(f"the parameter {shown(key)} is both a value and a prefix")
         node[leaf] = value
@@ -88,6 +89,8 @@ class Forms:
 
     def _value(self, shape: Any, node: Any) -> Any:
         kind = shape.type_name
+        if kind == "string" and type(node) is str:  # most of all values
+            return node
         if kind == "structure":
             return self._structure(shape, node)
         if kind == "list":
@@ -130,6 +133,8 @@ def _only(node: Any, name: str) -> Any:
 def _numbered(node: Any) -> list[Any]:
     if not isinstance(node, dict):
         deny("a value stands where a list belongs")
+    if len(node) == 1 and "1" in node:
+        return [node["1"]]
     found = [node.get(str(position)) for position in range(1, len(node) + 1)]
     if None in found:
         deny("a list is not numbered 1, 2, 3 ...")

@@ -189,6 +189,10 @@ def in_partition(region: str, partition: str) -> bool:
 
 
 def is_opaque(host: str) -> bool:
-    """Whether a host is AWS's but serves no API that we read: registries, clusters, function URLs, websites."""
+    """Whether a host is AWS's but serves no API that we read: registries, clusters, function URLs, websites.
+
+    So are the stages of API Gateway (`<id>.execute-api.*`): they serve what a customer has put there, under any path,
+    and `/@connections` of apigatewaymanagementapi is one path among those. They pass only when they are named.
+    """
     name = host.lower().rstrip(".")
     return any(name == suffix or name.endswith("." + suffix) for suffix in (*dns_suffixes(), *NO_API))

@@ -148,6 +148,12 @@ def _without_documentation(value: Any) -> None:
 
 
 @PerService
+def operations(service: str) -> frozenset[str]:
+    """The names of a service's operations."""
+    return frozenset(service_model(service).operation_names)
+
+
+@PerService
 def operation_model(service: str, operation: str) -> OperationModel:
     """One operation. KeyError: botocore has no such service or operation."""
     model = service_model(service)

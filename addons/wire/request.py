@@ -23,7 +23,7 @@ from addons.wire.message import Decoded, HttpRequest, Undecodable
 from addons.wire.scalars import UPGRADE, deny, shown
 from addons.wire.twins import Found, one
 
-MAX_HEADERS, MAX_TARGET, MAX_QUERY = 256, 64 * 1024, 2_000
+MAX_HEADERS, MAX_HEAD, MAX_TARGET, MAX_QUERY = 256, 64 * 1024, 64 * 1024, 2_000
 PRESIGNED = frozenset(
     f"X-Amz-{name}"
     for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
@@ -88,7 +88,10 @@ def _read(request: HttpRequest) -> Reading:
         if key in headers:
             deny(f"the header {shown(key)} stands more than once")
         headers[key] = value
-    if _CONTROL.search("".join(headers.values())):
+    text = "".join(headers.values())
+    if len(text) > MAX_HEAD:
+        deny("the request's head is too large")
+    if _CONTROL.search(text):
         name = next(key for key, value in headers.items() if _CONTROL.search(value))
         deny(f"the header {shown(name)} holds a control character or a folded line")
     if headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
@@ -283,9 +286,10 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
         deny("Action and Version are both needed")
     tree, made = forms.tree(fields), []
     for candidate in there:
-        model = models.service_model(candidate.service)
-        if action not in model.operation_names or model.metadata["apiVersion"] != version:
+        if action not in models.operations(candidate.service):
             continue
+        if models.service_model(candidate.service).metadata["apiVersion"] != version:
+            continue  # older versions too, which AWS may still serve: with the same names, they may mean something else
         if reading.path != "/" and candidate.service != sqsquery.SERVICE:
             continue
         operation = models.operation_model(candidate.service, action)

@@ -59,8 +59,8 @@ KNOWN_HEADERS = frozenset(
     f"x-amz-checksum-{name}"
     for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256", "sha512", "md5", "xxhash3", "xxhash64", "xxhash128")
 )
-_DATE = re.compile(r"\s*((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [^,]+?)\s*(?:,|\Z)")
-_ITEM = re.compile(r'[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^",]*?))[ \t]*(,|\Z)', re.DOTALL)
+_DATE = re.compile(r"\s*((?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [^,]+)(?:,|\Z)")
+_ITEM = re.compile(r'[ \t]*(?:"((?:[^"\\]|\\.)*)"[ \t]*|([^",]*))(,|\Z)', re.DOTALL)
 _ALWAYS_ENCODED = re.compile(r"%(?:3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9Aa]|2[DdEe])")
 
 
@@ -191,9 +191,9 @@ def header_items(value: str, shape: Any) -> list[str]:
         if item is None:
             deny("a header's list is not well-formed")
         if dates:
-            found.append(item[1])
+            found.append(item[1].rstrip())
         else:
-            found.append(re.sub(r"\\(.)", r"\1", item[1]) if item[1] is not None else item[2])
+            found.append(re.sub(r"\\(.)", r"\1", item[1]) if item[1] is not None else item[2].rstrip(" \t"))
         at = item.end()
         if at == len(value) and not item[0].endswith(","):
             break

@@ -30,6 +30,7 @@ _RFC822 = re.compile(
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ESCAPES = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 
 
 def deny(reason: str, hint: str = "") -> NoReturn:
@@ -167,6 +168,10 @@ def from_text(text: str, shape: Any, time_format: str) -> Any:
     return deny(f"a {kind} cannot stand as text")
 
 
+def _bytes(run: re.Match[str]) -> str:
+    return bytes.fromhex(run[0].replace("%", "")).decode("latin-1")
+
+
 def unquote(text: str, *, plus: bool = False) -> str:
     """Undo percent-encoding once; `plus` reads "+" as a space, as forms do. The result must be UTF-8."""
     if not text.isascii():
@@ -177,13 +182,8 @@ def unquote(text: str, *, plus: bool = False) -> str:
         return text
     if _ESCAPE.search(text):
         deny("a percent sign is not followed by two hexadecimal digits")
-    first, *rest = text.split("%")
-    raw = bytearray(first.encode())
-    for piece in rest:
-        raw.append(int(piece[:2], 16))
-        raw += piece[2:].encode()
     try:
-        return raw.decode()
+        return _ESCAPES.sub(_bytes, text).encode("latin-1").decode()
     except UnicodeDecodeError:
         deny("percent-encoded text is not UTF-8")
 

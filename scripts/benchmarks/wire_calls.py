@@ -122,7 +122,7 @@ def count(names: list[str], index: Path) -> Iterator[Counted]:
     """Each service's operations, with required members only and with all, as they are done."""
     workers = max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (index,), max_tasks_per_child=40) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (index,)) as pool:
         yield from pool.map(of_service, names)
 
 
@@ -132,7 +132,7 @@ def _begin(index: Path) -> None:
 
 def of_service(service: str) -> Counted:
     """One service's operations there and back."""
-    from tests.wire import capture, test_explained, test_round_trip
+    from tests.wire import canonical, capture, test_round_trip
     from tests.wire.parameters import Generator
 
     counted = Counted()
@@ -153,7 +153,7 @@ def of_service(service: str) -> Counted:
                 counted.identified += (service, operation) in found.candidates
                 problems = test_round_trip.problems(client, service, operation, everything)
                 counted.equal += not problems
-                where = test_explained.difference(request, found)
+                where = canonical.difference(request, found)
                 counted.explained += not where
                 counted.wrong += [*problems, *([f"{service}:{operation}: not explained:{where}"] if where else [])]
     capture.loader.cache_clear()

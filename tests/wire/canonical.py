@@ -19,7 +19,7 @@ from botocore.awsrequest import create_request_object, prepare_request_dict
 from botocore.model import OperationModel
 from botocore.serialize import create_serializer
 
-from addons.wire import Decoded, HttpRequest
+from addons.wire import Decoded, HttpRequest, models
 from tests.wire.capture import as_request
 
 SIGNATURE = frozenset(
@@ -81,6 +81,14 @@ def canonical(request: HttpRequest, found: Decoded, model: OperationModel) -> di
         "headers": headers,
         "body": None if streams(model) else pairs if form_in_query else _body(body, request, found, model),
     }
+
+
+def difference(request: HttpRequest, found: Decoded) -> str:
+    """Where a request and its second encoding differ; "" where they do not."""
+    model = models.operation_model(found.service, found.operation)
+    sent = canonical(request, found, model)
+    again = canonical(encoded(found, model, request), found, model)
+    return "".join(f" {part}: {sent[part]!r} became {again[part]!r}" for part in sent if sent[part] != again[part])
 
 
 def _path(path: str, found: Decoded, host: str) -> list[str]:

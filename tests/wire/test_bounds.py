@@ -106,6 +106,20 @@ REFUSED: dict[str, Callable[[], HttpRequest]] = {
     "xml: 100,000 namespaces": lambda: xml_ask(
         "<Tagging " + " ".join(f'xmlns:a{n}="x"' for n in range(100_000)) + "/>"
     ),
+    "xml: 30,000 attributes in another encoding": lambda: xml_ask(
+        (
+            '<?xml version="1.0" encoding="UTF-16"?><Tagging ' + " ".join(f'a{n}="x"' for n in range(30_000)) + "/>"
+        ).encode("utf-16")
+    ),
+    "xml: 30,000 attributes, an encoding that hides them": lambda: xml_ask(
+        '<?xml version="1.0" encoding="UTF-7"?>+ADw-Tagging '
+        + " ".join(f"a{n}+AD0AIg-x+ACI-" for n in range(30_000))
+        + "/>"
+    ),
+    "xml: 30,000 attributes that hold a bracket": lambda: xml_ask(
+        "<Tagging " + " ".join(f'a{n}=">"' for n in range(30_000)) + "/>"
+    ),
+    "xml: 8 MB of quotes": lambda: xml_ask("<Tagging>" + "<a '\"'" * 1_000_000 + "</Tagging>"),
     "xml: 8 MB of comments": lambda: xml_ask("<Tagging>" + "<!---->" * 1_000_000 + "</Tagging>"),
     "xml: 500,000 unknown elements": lambda: xml_ask("<Tagging>" + "<A/>" * 500_000 + "</Tagging>"),
     "gzip: a bomb": lambda: ask(
@@ -137,6 +151,12 @@ REFUSED: dict[str, Callable[[], HttpRequest]] = {
     ),
     "head: spaces of 1 MB": lambda: ask(
         LAMBDA, "GET", "/x", headers={"Authorization": "AWS4-HMAC-SHA256" + " " * 1_000_000 + "x"}
+    ),
+    "head: a list of spaces": lambda: ask(
+        S3, "GET", "/b-1/k?attributes", headers={"x-amz-object-attributes": "a" + " " * 60_000 + 'b"c'}
+    ),
+    "head: a list of commas": lambda: ask(
+        S3, "GET", "/b-1/k?attributes", headers={"x-amz-object-attributes": "," * 60_000 + '"'}
     ),
     "head: a list of 1 MB": lambda: ask(
         S3, "GET", "/b-1/k?attributes", headers={"x-amz-object-attributes": '"' + "\\a" * 500_000}

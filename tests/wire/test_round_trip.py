@@ -1,4 +1,5 @@
-"""Every operation of AWS, there and back: a real botocore client's request is read as the call that made it.
+"""Every operation of AWS, there and back: a real botocore client's request is read as the call that made it, and what
+was read, encoded again, is the same request.
 
 A dozen services of all protocols run on every push; all 445, with required members only and with all of them, run in
 the long suite. What does not come back equal is named here, and nothing else may join it unseen.
@@ -13,6 +14,7 @@ import pytest
 from addons import wire
 from addons.wire import Undecodable, models
 from tests.wire import capture
+from tests.wire.canonical import difference
 from tests.wire.capture import Client, frozen, operations
 from tests.wire.parameters import Generator
 
@@ -84,6 +86,8 @@ def problems(client: Client, service: str, operation: str, everything: bool) -> 
         return [f"{label}: read as {found.candidates}"]
     if found.candidates[0] != (found.service, found.operation):
         return [f"{label}: is not its first candidate"]
+    if where := difference(request, found):
+        return [f"{label}: not explained:{where}"]
     payload = model.input_shape.serialization.get("payload") if model.input_shape else None
     if payload:
         traits = model.input_shape.members[payload].serialization
