@@ -50,6 +50,8 @@ RUN_BY = {  # a command of the README -> the test that runs it, in this file or 
     "./scripts/test -k policy": "test_the_set_up_commands_are_there",
     "./scripts/test --all": "test_the_set_up_commands_are_there",
     "./scripts/bench proxy --quick": BENCH,
+    "./scripts/bench wire --quick": "bench/test_wire.py::test_children_answer",
+    "sluicegate decode --flow FILE": "wire/test_decode_command.py::test_flows_of_a_dump",
     "uv tool install .": OWN,
     "sluicegate run -- claude": OWN,
     "sluicegate approvals list": OWN,
