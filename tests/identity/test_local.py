@@ -80,6 +80,7 @@ def test_nothing_secret_is_shown_or_published(tmp_path: Path) -> None:
         json.dumps(OKPKey.generate_key("X25519").as_dict(private=True)),
         json.dumps(ECKey.generate_key("P-256").as_dict(private=True)),
     ],
+    ids=["cut", "empty", "list", "public", "X25519", "P-256"],
 )
 def test_a_file_that_is_no_signing_key_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "issuer.json").write_text(content)

@@ -17,6 +17,7 @@ from tests.wire import capture
 from tests.wire.canonical import difference
 from tests.wire.capture import Client, frozen, operations
 from tests.wire.parameters import Generator
+from tests.wire.test_twins import listed
 
 SAMPLE = (
     "sts",  # query
@@ -86,6 +87,9 @@ def problems(client: Client, service: str, operation: str, everything: bool) -> 
         return [f"{label}: read as {found.candidates}"]
     if found.candidates[0] != (found.service, found.operation):
         return [f"{label}: is not its first candidate"]
+    owners = {owner for owner, _ in found.candidates}
+    if len(owners) > 1 and not listed(owners, operation):
+        return [f"{label}: twins that test_twins.py does not list: {owners}"]
     if where := difference(request, found):
         return [f"{label}: not explained:{where}"]
     payload = model.input_shape.serialization.get("payload") if model.input_shape else None
