@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from botocore.model import OperationModel, Shape
@@ -30,15 +29,18 @@ def hide_sensitive_input(decoded: Decoded) -> dict[str, Any]:
     Hidden is what any of the call's twins marks `sensitive`, with all that is below it, and the members of `hidden`.
     Blobs are {"base64": ...}, with "length" where cut; timestamps RFC 3339; NaN and infinities text.
     """
-    known, endings = _inputs(decoded.candidates)
+    known, endings = _inputs(decoded.service, decoded.candidates)
     if not known:
         return {_cut(name): HIDDEN for name in decoded.params}
     shown = _shown(decoded.params, known, (), endings)
     return shown if isinstance(shown, dict) else {_cut(name): HIDDEN for name in decoded.params}
 
 
-@lru_cache(maxsize=1_024)
-def _inputs(candidates: tuple[tuple[str, str], ...]) -> tuple[tuple[Shape, ...], frozenset[tuple[str, ...]]]:
+_Inputs = tuple[tuple[Shape, ...], frozenset[tuple[str, ...]]]
+
+
+@models.PerService
+def _inputs(service: str, candidates: tuple[tuple[str, str], ...]) -> _Inputs:
     """The input shapes of a call's twins, and the endings of their hidden members; no shapes without a model."""
     try:
         found = [models.operation_model(*candidate).input_shape for candidate in candidates]
