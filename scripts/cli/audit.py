@@ -104,7 +104,7 @@ def show(records: Iterable[Record], as_json: bool, head: bool = True) -> None:
         return
     table = Table(show_header=head, box=None, pad_edge=False)
     # The same least widths in every block, so that what comes later stands under what came before.
-    for name, width, fixed in (("time", 19, True), ("result", 10, False), ("who", 8, False), ("operation", 18, False)):
+    for name, width, fixed in (("time", 14, True), ("result", 8, False), ("who", 8, False), ("operation", 18, False)):
         table.add_column(name, min_width=width, no_wrap=fixed, overflow="fold")
     table.add_column("on", min_width=10, overflow="fold")
     table.add_column("rule", min_width=5, overflow="fold")
@@ -119,9 +119,10 @@ def row(record: Record) -> list[Text]:
     on = [short(arn) for arn in reading.targets(record)]
     target = ", ".join(on[:2]) + (f" and {len(on) - 2} more" if len(on) > 2 else "")
     rule = ", ".join(map(str, decision.get("rules") or ()))
-    when = str(record.get("eventTime") or "").rstrip("Z").replace("T", " ")
+    when = str(record.get("eventTime") or "").rstrip("Z").replace("T", " ")[5:]  # the year is in --json
+    result = reading.result(record).removesuffix(": AccessDenied").removesuffix(": Client.UnauthorizedOperation")
     cells = [Text(word(cell)) for cell in (when, reading.who(record), reading.operation(record), target, rule)]
-    return [cells[0], Text(word(reading.result(record)), style=colour(record)), *cells[1:]]
+    return [cells[0], Text(word(result), style=colour(record)), *cells[1:]]
 
 
 def short(arn: str) -> str:
