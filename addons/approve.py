@@ -79,10 +79,10 @@ class Approve:
         assert call.decision
         assert call.request
         assert self.services.account
-        decoded, session = call.decoded, call.session
-        # A streamed payload is no parameter, but it is what is being sent: a yes to one content is no yes to another.
-        body = call.request.body or b""
-        content = {"(content)": sha256(body).hexdigest()} if wire.has_streaming_input(decoded) else {}
+        decoded, session, unknown = call.decoded, call.session, list(call.decoded.unknown)
+        # No parameters, but sent: a streamed payload, unknown members. A yes to one content is no yes to another.
+        whole = bool(unknown) or wire.has_streaming_input(decoded)
+        content = {"(content)": sha256(call.request.body or b"").hexdigest()} if whole else {}
         ask = ask_hash(
             session.id,
             self.services.account,
@@ -100,7 +100,7 @@ class Approve:
             "resources": short(sorted({result.item.resource for result in call.decision.items}), 2_000, 100),
             "rule": call.decision.sid,
             # For people, and as long as a question lives: what is longer than a screen would fill memory and disk.
-            "params": short(wire.hide_sensitive_input(decoded)),
+            "params": short(wire.hide_sensitive_input(decoded) | ({"(not known)": unknown} if unknown else {})),
             "sourceIPAddress": call.source,
         }
         limits = self.services.rules.gateway.config.limits

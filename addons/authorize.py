@@ -53,4 +53,18 @@ def decide(services: Services, call: Call) -> Decision:
         if named != {account}:
             why = f"the host is account {account}'s, but the parameters name resources of another"
             return replace(decision, effect="deny", sid=None, why=why)
+    if decision.effect != "deny" and decoded.unknown:
+        allowed = rules.gateway.config.wire.unknown_members == "allow"  # still: it may have been held for long
+        return unmodelled(decision, decoded.unknown, allowed)
     return decision
+
+
+def unmodelled(decision: Decision, names: tuple[str, ...], allowed: bool) -> Decision:
+    """A call with members that no model knows: refused where conditions had a say, as they could not see them all."""
+    unknown = f"members that are not known ({', '.join(names)})"
+    conditional = any(result.conditional for result in decision.items)
+    if allowed and not conditional:
+        return replace(decision, why=f"{decision.why}, with {unknown}")
+    by = ", and the policy decides it by conditions" if conditional else ""
+    why = f"the request has {unknown}{by}: upgrade the gateway's botocore"
+    return replace(decision, effect="deny", sid=None, why=why)

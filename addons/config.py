@@ -198,6 +198,16 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class Wire:
+    """What of a request need not be known: members of a body that an SDK newer than the gateway's botocore sends.
+
+    `allow` lets such a call through only where its decision can't depend on them (`policy.model.ItemResult`).
+    """
+
+    unknown_members: Literal["deny", "allow"] = "deny"
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """Where the record of every call is written."""
 
@@ -226,6 +236,7 @@ class Config:
     limits: Limits = Limits()
     access_request: str = ""
     other_hosts: Literal["deny"] | Tunnel = "deny"
+    wire: Wire = Wire()
     audit: Audit = Audit()
     sessions: Sessions = Sessions()
 

@@ -19,8 +19,9 @@ class Decode:
         if (call := passing(flow)) is None:
             return
         assert call.request
+        settings = self.services.rules.gateway.config.wire
         try:
-            call.decoded = wire.decode(call.request)
+            call.decoded = wire.decode(call.request, unknown=settings.unknown_members == "allow")
         except wire.Undecodable as error:
             message = f"can't read this as one AWS call: {error.reason}. {error.hint}".strip()
             refuse(flow, call, Refusal("decode", "AccessDenied", message))

@@ -185,7 +185,7 @@ def request_to_keep(
     secret: tuple[str, ...] | None = None
     if conceals(hidden):
         secret = tuple(v for name, v in params.items() if isinstance(v, str) and conceals(hidden.get(name)))
-    if len(body) > (0 if full else LARGEST) or wire.has_streaming_input(call.decoded):
+    if len(body) > (0 if full else LARGEST) or call.decoded.unknown or wire.has_streaming_input(call.decoded):
         return summary(len(body), hashlib.sha256(body).hexdigest()) if body else b"", KEPT, secret
     if secret is not None:
         note = "sensitive parameters are hidden: these are the parameters as JSON"

@@ -157,6 +157,8 @@ def summary(call: Call) -> str:
         shown["refused"] = {"step": call.refusal.step, "code": call.refusal.code, "message": call.refusal.message}
     if call.sent:
         shown["masked in the answer"] = [dict(m) for m in call.masked] or "nothing"
+    if call.decoded and call.decoded.unknown:
+        shown["members that are not known"] = list(call.decoded.unknown)
     if call.decoded:
         shown["parameters"] = wire.hide_sensitive_input(call.decoded)
     return lines(yaml.safe_dump(short(shown), sort_keys=False, allow_unicode=True, width=100))

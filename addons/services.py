@@ -22,7 +22,7 @@ from policy.policies import PolicySet, load_policies
 from policy.problems import Invalid
 from policy.redaction import RuleSet, load_rules
 
-RELOADED = ("groups", "redaction", "access_request", "other_hosts", "limits")  # keys that a reload applies
+RELOADED = ("groups", "redaction", "access_request", "other_hosts", "limits", "wire")  # keys that a reload applies
 log = logging.getLogger(__name__)
 
 
@@ -68,6 +68,11 @@ class Rules:
         return {role for group in groups if group in bound for role in bound[group].roles}
 
 
+def indexing() -> None:
+    """Say on standard error why the first start takes longer."""
+    print("sluicegate: making an index of AWS's hosts, once (some seconds) ...", file=sys.stderr, flush=True)
+
+
 class Services:
     """Opened when made, which touches disk only; started by `start`, which asks AWS who we are."""
 
@@ -78,7 +83,7 @@ class Services:
         if gateway.state.stat().st_mode & 0o077:
             raise ValueError(f"others can look into {gateway.state}, where the keys are: chmod 700 {gateway.state}")
         self.rules = Rules.load(gateway)
-        wire.load(gateway.state / "wire")
+        wire.load(gateway.state / "wire", indexing)
         self.authority = Authority.open(gateway.state / "ca", wire.dns_suffixes())
         self.ring = KeyRing.open(gateway.state / "keyring.json")
         issuers = [Issuer(str(i.issuer), i.audience, i.groups_claim) for i in settings.identity.issuers]

@@ -72,6 +72,7 @@ class _Verdict:
     effect: Effect
     why: str
     sid: str | None = None
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Evaluator:
         more = sum(verdict.effect == worst.effect for verdict in verdicts) - 1
         return Decision(
             effect=worst.effect,
-            items=tuple(ItemResult(i, v.effect, v.sid) for i, v in zip(needed, verdicts, strict=True)),
+            items=tuple(ItemResult(i, v.effect, v.sid, v.conditional) for i, v in zip(needed, verdicts, strict=True)),
             sid=worst.sid,
             why=worst.why + (f" (and {more} more like it)" if more else ""),
             policy_hash=self.policy_hash,
@@ -133,10 +134,17 @@ class Evaluator:
             granting = [s for s in named.grants if s.covers(item) and _holds(s, keys)]
         except _Failed as failed:
             return _Verdict("deny", f"{failed.sid} can't be decided for {_shown(item)}: {failed}", failed.sid)
+        conditional = all(s.conditions for s in granting) or any(
+            condition.key.lower().startswith("req:")
+            for statement in (*named.denies, *named.holds)
+            if statement.may_match(item)
+            for condition in statement.conditions
+        )
         if holding and granting:
-            return _Verdict("approve", f"{holding[0].sid} holds {_shown(item)} for approval", holding[0].sid)
+            why = f"{holding[0].sid} holds {_shown(item)} for approval"
+            return _Verdict("approve", why, holding[0].sid, conditional)
         if granting:
-            return _Verdict("allow", f"{granting[0].sid} allows {_shown(item)}", granting[0].sid)
+            return _Verdict("allow", f"{granting[0].sid} allows {_shown(item)}", granting[0].sid, conditional)
         return _Verdict("deny", _not_granted(item, named))
 
 

@@ -46,6 +46,8 @@ class ItemResult:
     item: Item
     effect: Effect
     sid: str | None
+    conditional: bool = False  # a parameter more or less could make it another: no grant is without conditions, or a
+    # statement that would deny or hold has a condition on a parameter
 
 
 @dataclass(frozen=True, slots=True)

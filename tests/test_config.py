@@ -37,6 +37,7 @@ def test_a_small_file_gets_sane_defaults_and_absolute_paths(folder: Path) -> Non
     assert found.config.listen == config.Address("127.0.0.1", 8080)
     assert found.config.web.listen == config.Address("127.0.0.1", 8081)
     assert found.config.other_hosts == "deny"
+    assert found.config.wire.unknown_members == "deny"
     assert found.config.approvals.timeout == 900
     assert found.audit == folder / "audit"
     assert found.policies == {"./policy.yaml": folder / "policy.yaml"}
@@ -76,6 +77,7 @@ upstream: {{endpoint: moto}}
         (GOOD + 'upstream: {endpoint: "http://host#part"}\n', "without user"),
         (GOOD + 'upstream: {endpoint: "http://host:70000"}\n', "Port out of range"),
         (GOOD + "identity: {local: false}\n", "stands twice"),
+        (GOOD + "wire: {unknown_members: ignore}\n", "deny"),
         (GOOD.replace("local: true", "local: false"), "nobody could sign in"),
         (GOOD + "listen: localhost:8080\n", "is no address"),
         (GOOD.replace("local: true", "local: true, session: {duration: 5m}"), "from 20m to 12h"),

@@ -3,7 +3,7 @@
 Built on botocore's models alone. Knows neither mitmproxy nor policy. What can't be read as exactly one call is refused.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -41,12 +41,13 @@ __all__ = [
 ]
 
 
-def load(cache: Path | None = None) -> None:
+def load(cache: Path | None = None, building: Callable[[], None] = lambda: None) -> None:
     """Read the host index from `cache`, or build it (seconds) and keep it there. Only the first call does anything.
 
     `cache` is a directory that only the gateway's owner can write to; None builds without keeping.
+    `building` is called before it is built: somebody may be waiting.
     """
-    hosts.load(cache)
+    hosts.load(cache, building)
 
 
 def preload(services: Iterable[str]) -> None:

@@ -6,10 +6,15 @@ and branch, and then every branch must be a member of the shape, with list posit
 
 from typing import Any
 
-from addons.wire import models, scalars
-from addons.wire.scalars import MAX_DEPTH, UPGRADE, deny, shown
+from addons.wire import models, scalars, unknown
+from addons.wire.scalars import MAX_DEPTH, deny, shown
 
 MAX_PARAMETERS = 50_000
+# The protocol's own parameters, and those of older signatures: never a member that only is not known yet.
+PROTOCOL = (
+    *("Action", "Operation", "Version", "ContentType", "Timestamp", "Expires"),
+    *("AWSAccessKeyId", "SecurityToken", "Signature", "SignatureMethod", "SignatureVersion"),
+)
 Tree = dict[str, Any]  # a leaf is a str, a branch a Tree
 
 
@@ -82,7 +87,8 @@ class Forms:
         made = {}
         for key, child in node.items():
             if key not in members:
-                deny(f"unknown parameter {shown(key)}", UPGRADE)
+                unknown.member(shape, key, (*members, *PROTOCOL), "parameter")
+                continue
             name, member = members[key]
             made[name] = self._value(member, child)
         return made

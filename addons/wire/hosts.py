@@ -5,7 +5,7 @@ The host comes first in routing, as AWS does it: target, Version and path are re
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -73,13 +73,13 @@ _lock = threading.Lock()
 _loaded: index.Index | None = None
 
 
-def load(cache_directory: Path | None = None) -> index.Index:
-    """Read or build the index; the first call decides where it is kept."""
+def load(cache_directory: Path | None = None, building: Callable[[], None] = lambda: None) -> index.Index:
+    """Read or build the index; the first call decides where it is kept. `building` is called before it is built."""
     global _loaded
     if _loaded is None:
         with _lock:
             if _loaded is None:
-                _loaded = index.load(cache_directory)
+                _loaded = index.load(cache_directory, building)
     return _loaded
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -179,15 +180,18 @@ def _in_partition(template: str, partition: dict[str, Any], statics: list[dict[s
     return {host for host in made if "{" not in host.replace(REGION, "")}
 
 
-def load(directory: Path | None) -> Index:
-    """The index from the cache directory, or a new one, which is then kept there. None: always a new one."""
-    if directory is None:
-        return build()
-    path = directory / "hosts.json"
-    if (index := _read(path)) is not None:
+def load(directory: Path | None, building: Callable[[], None] = lambda: None) -> Index:
+    """The index from the cache directory, or a new one, which is then kept there. None: always a new one.
+
+    `building` is called before a new one is built.
+    """
+    path = directory / "hosts.json" if directory else None
+    if path and (index := _read(path)) is not None:
         return index
+    building()
     index = build()
-    _write(path, index)
+    if path:
+        _write(path, index)
     return index
 
 

@@ -60,6 +60,7 @@ class Decoded:
     signing_region: str
     host_region: str | None = field(default=None)  # None: the host names no region
     host_account: str | None = field(default=None)  # where the host's first label is an account's (DynamoDB, Kinesis)
+    unknown: tuple[str, ...] = ()  # "Structure.member" of what no model knows: left out of `params`, but sent
 
 
 class Undecodable(Exception):

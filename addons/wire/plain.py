@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 import cbor2
 import orjson
 
-from addons.wire import models, scalars
+from addons.wire import models, scalars, unknown
 from addons.wire.message import Undecodable
-from addons.wire.scalars import MAX_DEPTH, UPGRADE, deny, shown
+from addons.wire.scalars import MAX_DEPTH, deny
 
 Reader = Callable[[Any, int], Any]
 
@@ -196,16 +196,19 @@ class Readers:
                 deny("something else stands where an object belongs")
             if depth > MAX_DEPTH:
                 deny("the body is nested too deeply")
-            made = {}
+            made, left_out = {}, 0
             for key, item in value.items():
                 if key not in members:
-                    deny(f"unknown member {shown(str(key))}", UPGRADE)
+                    unknown.member(shape, key, members)
+                    unknown.bounded(item, depth + 1)
+                    left_out += 1
+                    continue
                 name, reader = members[key]
                 if reader is _string and type(item) is str:  # most of all values
                     made[name] = item
                 elif item is not None:
                     made[name] = reader(item, depth + 1)
-            if union and len(made) != 1:
+            if union and len(made) + left_out != 1:
                 deny("a union must hold exactly one member")
             return made
 

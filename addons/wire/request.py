@@ -22,6 +22,7 @@ from addons.wire.hosts import Candidate
 from addons.wire.message import Decoded, HttpRequest, Undecodable
 from addons.wire.scalars import UPGRADE, deny, shown
 from addons.wire.twins import Found, one
+from addons.wire.unknown import noting
 
 MAX_HEADERS, MAX_HEAD, MAX_TARGET, MAX_QUERY = 256, 64 * 1024, 64 * 1024, 2_000
 PRESIGNED = frozenset(
@@ -55,10 +56,20 @@ class Reading:
     scope: tuple[str, str] | None  # (region, service)
 
 
-def decode(request: HttpRequest) -> Decoded:
-    """Read a request. Raises `Undecodable`: refused, with the reason and, where there is one, a hint."""
+def decode(request: HttpRequest, unknown: bool = False) -> Decoded:
+    """Read a request. Raises `Undecodable`: refused, with the reason and, where there is one, a hint.
+
+    `unknown`: read on where the body holds members that the model does not know, and name them in `Decoded.unknown`.
+    """
     try:
-        return _decode(request)
+        try:
+            return _decode(request)
+        except Undecodable:
+            if not unknown or request.method == "GET":  # a GET has no body: what is unknown there is a query's
+                raise
+        with noting() as found:
+            read = _decode(request)
+        return replace(read, unknown=tuple(found))
     except RecursionError:
         raise Undecodable("the request is nested too deeply") from None
 

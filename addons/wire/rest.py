@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from addons.wire import chunked, plain, scalars, xmlbody
+from addons.wire import chunked, plain, scalars, unknown, xmlbody
 from addons.wire.message import Headers
 from addons.wire.routes import Match, Route
 from addons.wire.scalars import UPGRADE, deny, shown
@@ -255,7 +255,9 @@ def _json_members(route: Route, service: str, value: Any) -> dict[str, Any]:
     readers, made = plain.readers(service, False), {}
     for key, item in value.items():
         if key not in route.body:
-            deny(f"unknown member {shown(key)}", UPGRADE)
+            unknown.member(route.shape, key, route.body)
+            unknown.bounded(item, 2)
+            continue
         name, shape = route.body[key]
         if item is not None:
             made[name] = readers.reader(shape)(item, 2)

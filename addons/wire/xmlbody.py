@@ -5,8 +5,8 @@ from typing import Any
 
 from lxml import etree
 
-from addons.wire import scalars
-from addons.wire.scalars import MAX_DEPTH, UPGRADE, deny, shown
+from addons.wire import scalars, unknown
+from addons.wire.scalars import MAX_DEPTH, deny, shown
 
 MAX_TAGS = 200_000  # CompleteMultipartUpload with 10,000 parts has 80,000
 _DECLARED = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"'>]*)")
@@ -109,6 +109,14 @@ class _Reader:
         if element.attrib:
             deny("an element has an attribute that the model does not know")
 
+    def _leave_out(self, element: Any, depth: int) -> None:
+        """Look through an element that the model does not know: it must be as plain as the others."""
+        if depth > MAX_DEPTH:
+            deny("the body is nested too deeply")
+        self._no_attributes(element)
+        for child in self._children(element) if len(element) else ():
+            self._leave_out(child, depth + 1)
+
     def _structure(self, shape: Any, element: Any, depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
         members: dict[str, tuple[str, Any]] = {}
@@ -130,7 +138,10 @@ class _Reader:
             groups.setdefault(_local(child), []).append(child)
         for wire, children in groups.items():
             if wire not in members:
-                deny(f"unknown element {shown(wire)}", UPGRADE)
+                unknown.member(shape, wire, members, "element")
+                for child in children:
+                    self._leave_out(child, depth + 1)
+                continue
             name, member = members[wire]
             if member.type_name in ("list", "map") and member.serialization.get("flattened"):
                 if member.type_name == "map":

@@ -240,9 +240,13 @@ def _load(cache: Path | None) -> None:
     given = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"  # the specification: no relative paths
     directory = cache or base / "sluicegate" / "wire"
-    if not (directory / "hosts.json").exists():
-        print("sluicegate: reading AWS's endpoint rules, once for each version of botocore ...", file=sys.stderr)
-    wire.load(directory)
+    wire.load(directory, _indexing)
+
+
+def _indexing() -> None:
+    from addons.services import indexing  # a second's import, which only the first start waits for
+
+    indexing()
 
 
 def _quiet() -> int:

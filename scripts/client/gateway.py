@@ -120,6 +120,10 @@ def _start(gateway: config.Gateway, environ: Mapping[str, str]) -> Running:
     """Start a gateway outside of the sandbox, in a session of its own: Ctrl-C is for the command."""
     ready, log = gateway.state / READY_FILE, gateway.state / LOG_FILE
     ready.unlink(missing_ok=True)
+    if not (gateway.state / "wire" / "hosts.json").exists():  # the gateway's own line goes to its log
+        from addons.services import indexing  # a second's import, which only the first start waits for
+
+        indexing()
     # -P: not the current directory, which the agent may write to, is where modules come from.
     command = [sys.executable, "-P", "-m", "scripts", "up", "--config", str(gateway.file), "--ready-file", str(ready)]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:

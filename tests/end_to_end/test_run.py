@@ -271,6 +271,8 @@ def test_with_no_configuration_it_makes_one_and_several_runs_share_a_gateway(ups
     assert f"made {made / 'gateway.yaml'}" in said
     assert "gateway.yaml in this directory is not used" in said
     assert "made " not in second.stderr
+    assert "making an index of AWS's hosts, once" in said
+    assert "making an index" not in second.stderr
     for _ in range(100):
         if not Path(f"/proc/{pid}").exists():
             break

@@ -286,3 +286,38 @@ def test_no_parameters_reach_beyond_the_scope(scoped: PolicySet, name: str, para
     if decision.effect != "deny":
         assert all("mine" in result.item.resource for result in decision.items)
         assert all(result.item.state == "exact" for result in decision.items)
+
+
+REGIONAL = 'conditions: {StringEquals: {"aws:RequestedRegion": "eu-west-1"}}'
+ELSEWHERE = 'conditions: {StringNotEquals: {"aws:RequestedRegion": "eu-west-1"}}'
+REQUEST = 'conditions: {StringEquals: {"req:Bucket": "b"}}'
+OTHER = 'conditions: {StringEquals: {"req:Bucket": "other"}}'
+ANY = 'actions: ["s3:*"], resources: ["*"]'
+
+
+@pytest.mark.parametrize(
+    ("statements", "effect", "conditional"),
+    [
+        (f"{{sid: a, effect: allow, {ANY}}}", "allow", False),
+        (f"{{sid: a, effect: allow, {ANY}, {REQUEST}}}", "allow", True),
+        (f"{{sid: a, effect: allow, {ANY}, {REGIONAL}}}", "allow", True),
+        (f"{{sid: a, effect: allow, {ANY}, {REQUEST}}}\n{{sid: b, effect: allow, {ANY}}}", "allow", False),
+        (f"{{sid: a, effect: approve, {ANY}}}", "approve", False),
+        (f"{{sid: a, effect: approve, {ANY}, {REQUEST}}}", "approve", True),
+        (f"{{sid: a, effect: allow, {ANY}}}\n{{sid: d, effect: deny, {ANY}, {OTHER}}}", "allow", True),
+        (f"{{sid: a, effect: allow, {ANY}}}\n{{sid: d, effect: approve, {ANY}, {OTHER}}}", "allow", True),
+        (f"{{sid: a, effect: allow, {ANY}}}\n{{sid: d, effect: deny, {ANY}, {ELSEWHERE}}}", "allow", False),
+        (
+            f"{{sid: a, effect: allow, {ANY}}}\n"
+            f'{{sid: d, effect: deny, actions: ["s3:*"], resources: ["arn:aws:s3:::x/*"], {OTHER}}}',
+            "allow",
+            False,
+        ),
+    ],
+)
+def test_a_result_says_whether_a_parameter_could_change_it(
+    tmp_path: Path, statements: str, effect: str, conditional: bool
+) -> None:
+    decision = decide(tmp_path, statements, GET)
+    assert decision.effect == effect
+    assert [result.conditional for result in decision.items] == [conditional]

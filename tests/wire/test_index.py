@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from addons.wire import index
+from addons import config
+from addons.services import Services
+from addons.wire import hosts, index
 from addons.wire.index import Endpoint
+from scripts.cli import decode
+from tests import harness
 
 SMALL = {"sts.{region}.amazonaws.com": [Endpoint("sts", "aws", "", "{region}", "sts", "{region}")]}
 
@@ -80,3 +84,33 @@ def test_a_cold_build_takes_seconds() -> None:
     started = time.process_time()
     assert len(index.build()) > 11_000
     assert time.process_time() - started < 10 * max(1, (os.cpu_count() or 1) / 2)
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch, builds: list[int]) -> None:
+    monkeypatch.setattr(hosts, "_loaded", None)
+
+
+SAYS = "sluicegate: making an index of AWS's hosts, once (some seconds) ...\n"
+
+
+def test_decode_says_once_why_it_takes_long(
+    tmp_path: Path, cold: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    decode._load(tmp_path)
+    assert capsys.readouterr().err == SAYS
+    monkeypatch.setattr(hosts, "_loaded", None)
+    decode._load(tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_gateway_says_once_why_its_start_takes_long(
+    tmp_path: Path, cold: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = config.load(harness.prepare(tmp_path, "http://127.0.0.1:9"))
+    (gateway.state / "wire").unlink()  # the tests' shared index
+    Services(gateway)
+    assert capsys.readouterr().err == SAYS
+    monkeypatch.setattr(hosts, "_loaded", None)
+    Services(gateway)
+    assert capsys.readouterr().err == ""
