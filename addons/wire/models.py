@@ -11,7 +11,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -56,9 +55,10 @@ class PerService[Made]:
 
 def touch(service: str) -> None:
     """Say that a service is in use: it is dropped after others."""
-    if service in _kept:
-        with _lock, suppress(KeyError):
-            _kept.move_to_end(service)
+    try:  # no lock: this is one step of the interpreter, taken several times a request
+        _kept.move_to_end(service)
+    except KeyError:
+        return
 
 
 def forget() -> None:
