@@ -41,12 +41,6 @@ def _grammar() -> re.Pattern[str]:
     )
 
 
-def opaque(host: str) -> bool:
-    """Whether a host is S3's but no API: static websites."""
-    found = _grammar().fullmatch(host)
-    return bool(found and found["kind"] == "s3-website")
-
-
 def parse(host: str) -> list[S3Host]:
     """The services that an S3 host serves; empty for every other host."""
     found = _grammar().fullmatch(host)

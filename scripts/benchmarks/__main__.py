@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn, Protocol
 
 import typer
 from rich.console import Console
@@ -28,24 +29,9 @@ def proxy_command(
     quick: Annotated[bool, typer.Option(help="Under a minute: fewer and shorter blocks, no cost of steps.")] = False,
 ) -> None:
     """The whole gateway beside bare mitmdump: throughput, CPU and latency, and what each step costs."""
-    started = time.monotonic()
-    try:
-        with bars() as shown:
-            if quick:
-                found = proxy.run(proxy.QUICK, None, following(shown), proxy.QUICK_LIMIT)
-            else:
-                found = proxy.run(proxy.FULL, proxy.FULL_STEPS, following(shown), proxy.LIMIT)
-    except (Failed, Unmeasurable) as error:
-        print(f"sluicegate: the bench could not measure: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    seconds = time.monotonic() - started
-    if json_:
-        print(json.dumps(report.as_json(found, seconds)))
-    else:
-        report.show(found, Console(), seconds)
-    sys.exit(EXIT[found.verdict])
+    scenarios, limit = (proxy.QUICK, proxy.QUICK_LIMIT) if quick else (proxy.FULL, proxy.LIMIT)
+    steps = None if quick else proxy.FULL_STEPS
+    finish(lambda progress: proxy.run(scenarios, steps, progress, limit), report.as_json, report.show, json_)
 
 
 @app.command("wire")
@@ -54,20 +40,38 @@ def wire_command(
     quick: Annotated[bool, typer.Option(help="Under a minute: a sample of services there and back.")] = False,
 ) -> None:
     """Reading requests: how much of AWS comes out right, how fast, beside LocalStack's parser."""
+    finish(lambda progress: wire.run(quick, progress), wire_report.as_json, wire_report.show, json_)
+
+
+class Judged(Protocol):
+    """What a room found, as far as the exit code needs it."""
+
+    @property
+    def verdict(self) -> str:
+        """One of EXIT's."""
+
+
+def finish[Found: Judged](
+    measure: Callable[[proxy.Progress], Found],
+    as_json: Callable[[Found, float], dict[str, Any]],
+    show: Callable[[Found, Console, float], None],
+    json_: bool,
+) -> NoReturn:
+    """Measure a room, print what was found, and end with the exit code of its verdict."""
     started = time.monotonic()
     try:
         with bars() as shown:
-            found = wire.run(quick, following(shown))
-    except Failed as error:
+            found = measure(following(shown))
+    except (Failed, Unmeasurable) as error:
         print(f"sluicegate: the bench could not measure: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     seconds = time.monotonic() - started
     if json_:
-        print(json.dumps(wire_report.as_json(found, seconds)))
+        print(json.dumps(as_json(found, seconds)))
     else:
-        wire_report.show(found, Console(), seconds)
+        show(found, Console(), seconds)
     sys.exit(EXIT[found.verdict])
 
 
