@@ -4,6 +4,7 @@ The file is strict: an unknown key, a duplicate, a bad type or a missing file is
 reported at once (`policy.problems.Invalid`). Paths are relative to the file. A key is here only once it works.
 """
 
+import functools
 import ipaddress
 import re
 import ssl
@@ -72,6 +73,17 @@ class Url(str):
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
             raise ValueError(f"{text!r} is no http or https URL without user, query and fragment")
         return cls(text)  # as written: an issuer's name is compared to the letter
+
+    @functools.cached_property
+    def scheme(self) -> Literal["http", "https"]:
+        """What is spoken there."""
+        return "https" if urlsplit(self).scheme == "https" else "http"
+
+    @functools.cached_property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self)
+        return parts.hostname or "", parts.port or (443 if self.scheme == "https" else 80)
 
 
 @dataclass(frozen=True, slots=True)

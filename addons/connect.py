@@ -11,7 +11,6 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from mitmproxy import connection, http, tls
@@ -103,7 +102,8 @@ class Connect:
         host, port = data.server.address[:2]
         upstream = self.services.rules.gateway.config.upstream
         target = self.targets.get(data.client)
-        if (host, port) in (address_of(upstream.endpoint), address_of(upstream.proxy)) and target and target.aws:
+        chosen = [url.address for url in (upstream.endpoint, upstream.proxy) if url]
+        if (host, port) in chosen and target and target.aws:
             return  # the operator's own choice, for signed calls: moto, LocalStack, a VPC endpoint, the company's proxy
         if problem := await self._unreachable(data, target, host, port):
             data.server.error = f"sluicegate: {problem}"
@@ -166,14 +166,6 @@ class Connect:
         call.request = request_of(flow, target.host)
         if flow.response is not None:  # some other addon of mitmproxy's answered: that is no answer of AWS's
             refuse(flow, call, Refusal("connect", "AccessDenied", "this path is not served."))
-
-
-def address_of(url: str | None) -> tuple[str, int] | None:
-    """The host and port that a URL names."""
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def is_own(place: Place) -> bool:

@@ -1,13 +1,11 @@
 """sign: real credentials, added last, only to the bytes on the wire, only after an explicit allow and an intent."""
 
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from mitmproxy import http
 
 from addons import outgoing
 from addons.call import Refusal, call_of, passing
-from addons.connect import address_of
 from addons.flows import fields, refuse, request_of
 from addons.identity.upstream import UpstreamUnavailable
 from addons.redaction import request_headers_to_drop
@@ -74,11 +72,11 @@ class Sign:
         # `data`, not the properties: those would rewrite the Host header, which the signature covers.
         flow.request.scheme = "https"
         flow.request.data.host, flow.request.data.port = request.host, 443  # what was decided on, whatever stood there
-        if upstream.endpoint and (address := address_of(upstream.endpoint)):
-            flow.request.scheme = urlsplit(upstream.endpoint).scheme
-            flow.request.data.host, flow.request.data.port = address
-        elif upstream.proxy and (address := address_of(upstream.proxy)):
-            flow.server_conn.via = ("https" if upstream.proxy.startswith("https:") else "http", address)
+        if upstream.endpoint:
+            flow.request.scheme = upstream.endpoint.scheme
+            flow.request.data.host, flow.request.data.port = upstream.endpoint.address
+        elif upstream.proxy:
+            flow.server_conn.via = (upstream.proxy.scheme, upstream.proxy.address)
         call.sent = True
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:

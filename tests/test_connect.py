@@ -9,23 +9,22 @@ from mitmproxy import connection
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
-from addons.config import Duration, Tunnel, Upstream
-from addons.connect import Connect, Target, address_of, is_address
+from addons.config import Duration, Tunnel, Upstream, Url
+from addons.connect import Connect, Target, is_address
 from addons.services import Services
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        (None, None),
         ("http://127.0.0.1:5000", ("127.0.0.1", 5000)),
         ("http://moto", ("moto", 80)),
         ("https://[::1]:4566", ("::1", 4566)),
         ("https://aws.internal", ("aws.internal", 443)),
     ],
 )
-def test_the_address_that_a_url_names(url: str | None, address: tuple[str, int] | None) -> None:
-    assert address_of(url) == address
+def test_the_address_that_a_url_names(url: str, address: tuple[str, int]) -> None:
+    assert Url.parse(url).address == address
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "0x7f.1", "127.1", "2130706433", "0177.0.0.1"])

@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 from unittest import mock
-from urllib.parse import urlsplit
 
 from mitmproxy import http
 
-from addons.connect import address_of
 from addons.gateway import Gateway
 from addons.ledger.recording import SessionRecorder
 from addons.services import Services
@@ -28,15 +26,14 @@ class Forward:
 
     def __init__(self, services: Services) -> None:
         endpoint = services.rules.gateway.config.upstream.endpoint
-        address = address_of(endpoint)
-        if not endpoint or not address:
+        if not endpoint:
             raise ValueError("a partial gateway needs upstream.endpoint")
-        self.scheme, self.address = urlsplit(endpoint).scheme, address
+        self.endpoint = endpoint
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Redirect, with the Host header kept."""
-        flow.request.scheme = self.scheme
-        flow.request.data.host, flow.request.data.port = self.address
+        flow.request.scheme = self.endpoint.scheme
+        flow.request.data.host, flow.request.data.port = self.endpoint.address
 
 
 class Partial(Gateway):
