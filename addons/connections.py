@@ -6,7 +6,6 @@ audit log of everybody. mitmproxy bounds none of this; what it offers is an end 
 
 import asyncio
 import resource
-import time
 from collections import Counter
 from collections.abc import Generator
 from typing import Any, cast
@@ -18,6 +17,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from addons.bounds import write_down
 from addons.flows import abort, source_of
+from addons.seldom import Seldom
 from addons.services import Services
 
 KEPT_BACK = 256  # file descriptors for everything that is no client's
@@ -37,7 +37,7 @@ class Connections:
         self.clients: dict[str, str] = {}  # id of each open connection -> its source
         self.sources: Counter[str] = Counter()
         self.arriving: WeakKeyDictionary[connection.Client, asyncio.TimerHandle] = WeakKeyDictionary()
-        self.turned_away, self.complained = 0, float("-inf")
+        self.turned_away, self.may_complain = 0, Seldom(COMPLAIN)
 
     async def client_connected(self, client: connection.Client) -> None:
         """Let a connection in, and start its clock; turn it away where there are too many."""
@@ -48,8 +48,8 @@ class Connections:
         ):
             client.error = "sluicegate: too many connections"
             self.turned_away += 1
-            if (now := time.monotonic()) - self.complained > COMPLAIN:
-                count, self.turned_away, self.complained = self.turned_away, 0, now
+            if self.may_complain():
+                count, self.turned_away = self.turned_away, 0
                 await self.services.note("too-many-connections", sourceIPAddress=source, turnedAway=count)
             return
         self.clients[client.id] = source

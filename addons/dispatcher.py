@@ -9,7 +9,6 @@ why that is pinned exactly; `tests/fail_closed` is the contract.
 import asyncio
 import inspect
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any, cast
@@ -18,6 +17,7 @@ from mitmproxy import addonmanager, flow, hooks, http, tls
 from mitmproxy.proxy import server_hooks
 
 from addons.flows import abort
+from addons.seldom import Seldom
 
 ASK = frozenset({"http_connect", "requestheaders", "request"})
 GUARDED = ASK | {  # run by a complete gateway only
@@ -42,7 +42,7 @@ class Dispatcher(addonmanager.AddonManager):
     _table: dict[str, list[Handler]]
     _stamp: tuple[list[Any] | None, int]
     _complete: bool
-    _logged: float
+    _may_log: Seldom
 
     # Anything that may change who is in the chain drops the table. Script reloads and `scripts` options come this way.
     def add(self, *addons: Any) -> None:
@@ -123,9 +123,7 @@ class Dispatcher(addonmanager.AddonManager):
 
     def _complain(self, name: str) -> None:
         # A traceback costs about a millisecond: an agent that can make one must not be able to make many.
-        now = time.monotonic()
-        if now - self._logged > 1:
-            self._logged = now
+        if self._may_log():
             log.exception("sluicegate: an addon failed in %s; what it was about is refused", name)
 
     def close(self, name: str, subject: object, error: BaseException | None = None) -> None:
@@ -167,5 +165,5 @@ def install(
     manager.__class__ = Dispatcher
     dispatcher = cast("Dispatcher", manager)
     dispatcher.stages, dispatcher.ready, dispatcher.refuse, dispatcher.report = stages, ready, refuse, report
-    dispatcher._table, dispatcher._stamp, dispatcher._complete, dispatcher._logged = {}, (None, 0), False, 0.0
+    dispatcher._table, dispatcher._stamp, dispatcher._complete, dispatcher._may_log = {}, (None, 0), False, Seldom(1)
     return dispatcher

@@ -25,6 +25,7 @@ from addons.ledger import answers
 from addons.ledger.cloudtrail import CallRecord, line
 from addons.ledger.encoding import plain
 from addons.ledger.log import LedgerUnavailable
+from addons.seldom import Seldom
 from addons.services import Services
 
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"  # CloudTrail's own word
@@ -40,7 +41,7 @@ class Record:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.digests: WeakKeyDictionary[http.HTTPFlow, Any] = WeakKeyDictionary()  # of streamed answers
-        self.complained = 0.0
+        self.may_complain = Seldom(1)
         self.open: set[str] = set()  # calls without a line yet
         self.idle = asyncio.Event()
         self.large = asyncio.Lock()  # one at a time: a recording is made in memory
@@ -113,9 +114,7 @@ class Record:
                 refuse(flow, call, Refusal("record", "ServiceUnavailable", text, 400))
 
     def _complain(self, text: str) -> None:
-        # An agent that can fill a disk must not be able to fill the operator's terminal as well.
-        if (now := time.monotonic()) - self.complained > 1:
-            self.complained = now
+        if self.may_complain():
             print(f"sluicegate: {text}", file=sys.stderr, flush=True)
 
     def _copy(
