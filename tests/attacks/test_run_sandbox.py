@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from scripts.client import sandbox, walls
-from tests.end_to_end.test_run import environment, home, line, needs_walls, run, running, upstream
+from tests.end_to_end.conftest import upstream
+from tests.end_to_end.test_run import environment, home, line, needs_walls, run, running
 from tests.harness import Gateway
 
 __all__ = ["home", "running", "upstream"]

@@ -8,7 +8,7 @@ import pytest
 from tests.end_to_end import agents
 from tests.end_to_end.agents import Agent
 from tests.end_to_end.aws import Aws
-from tests.harness import Gateway, gateway
+from tests.harness import Gateway, Upstream, gateway
 
 POLICY = """\
 version: 1
@@ -40,6 +40,14 @@ policies:
 """
 ACCESS = "Ask in #platform."
 COMMAND_LINES = {"aws-cli-1", "aws-cli-2"}  # a process a call, of seconds each
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """An AWS that counts what reaches it."""
+    made = Upstream()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,6 @@ def ports() -> tuple[int, int]:
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, ports: tuple[int, int]) -> Iterator[Gateway]:
     other: dict[str, Any] = {
         "listen": f"127.0.0.1:{ports[0]}",

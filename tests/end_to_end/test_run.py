@@ -22,13 +22,6 @@ needs_walls = pytest.mark.skipif(sandbox.find().kind == "none", reason="NO SANDB
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def running(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with gateway(tmp_path_factory.mktemp("run"), upstream.url) as found:
         yield found

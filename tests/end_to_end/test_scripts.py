@@ -27,11 +27,9 @@ def answer(seen: Seen) -> tuple[int, dict[str, str], bytes]:
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    made = Upstream()
-    made.answer = answer
-    yield made
-    made.close()
+def upstream(upstream: Upstream) -> Upstream:
+    upstream.answer = answer
+    return upstream
 
 
 @pytest.fixture(scope="module", params=["mitmdump", "mitmweb"])

@@ -15,13 +15,6 @@ from tests.harness import Gateway, Upstream, gateway, prepare
 
 
 @pytest.fixture(scope="module")
-def upstream() -> Iterator[Upstream]:
-    made = Upstream()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def gate(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with gateway(tmp_path_factory.mktemp("gateway"), upstream.url) as made:
         yield made
