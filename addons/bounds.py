@@ -30,6 +30,7 @@ LARGE = 256 << 10  # bytes from which a body counts for the bound on all of them
 _serving: list[Services] = []  # one at most: whose limits count, and where such a head is written down
 _buffered: WeakKeyDictionary[HttpStream, int] = WeakKeyDictionary()  # bytes; an entry goes with its stream
 _read_headers = Http1Server.read_headers
+_flow_done = HttpStream.flow_done
 _writing: set[asyncio.Future[None]] = set()  # asyncio itself keeps no task alive
 
 
@@ -70,6 +71,20 @@ def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
         self.state = self.done
 
 
+def _let_go(self: HttpStream) -> Generator[Any, Any, None]:
+    """Free a call's bodies as soon as nobody shows them: a stream refers to itself, so only Python's search for such
+    circles would free it, some dozens of large bodies later."""
+    yield from _flow_done(self)
+    if not self.child_layer:
+        self.context.layers.clear()
+        self.client_state = self.server_state = _nothing
+
+
+def _nothing(event: Any) -> Generator[Any, Any, None]:
+    """What a stream that has ended makes of events."""
+    yield from ()
+
+
 def _limits() -> Limits:
     return _serving[0].rules.gateway.config.limits if _serving else Limits()
 
@@ -87,6 +102,7 @@ def install(services: Services) -> None:
     """Put the bounds into mitmproxy; the last gateway's limits count."""
     _serving[:] = [services]
     HttpStream.check_body_size = _bounded_body  # type: ignore[method-assign]
+    HttpStream.flow_done = _let_go  # type: ignore[method-assign]
     Http1Server.read_headers = _bounded_head  # type: ignore[method-assign]
 
 

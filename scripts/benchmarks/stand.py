@@ -195,7 +195,8 @@ def stand(cores: Cores) -> Iterator[Stand]:
 def favoured(cores: Cores) -> Iterator[None]:
     """Keep this process on its core and, where that is allowed, ahead of others; its children inherit the latter."""
     affinity, own = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
-    group = int(AUTOGROUP.read_text().split()[-1]) if AUTOGROUP.exists() else 0
+    words = AUTOGROUP.read_text().split() if AUTOGROUP.exists() else []  # empty in a control group
+    group = int(words[-1]) if words else 0
     pin(os.getpid(), cores.load)
     prefer(PRIORITY, PRIORITY)
     try:

@@ -1,6 +1,8 @@
 """The client and the upstream over real sockets: what is counted is what was answered."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +72,13 @@ def test_nothing_is_left_running_when_the_stand_closes() -> None:
         assert process.poll() is None
     assert process.poll() is not None
     assert not directory.exists()
+
+
+def test_a_process_without_an_autogroup_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a control group of its own a process has none (kernel/sched/autogroup.c): the file is there, and empty."""
+    (tmp_path / "autogroup").write_text("")
+    monkeypatch.setattr(stand, "AUTOGROUP", tmp_path / "autogroup")
+    before = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    with stand.favoured(Cores.choose()):
+        pass
+    assert (os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)) == before
