@@ -16,7 +16,7 @@ from mitmproxy import addonmanager, contentviews, ctx, exceptions
 # As a script this file stands alone: its own folder's parent is where the packages are.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from addons import bounds, config, connections, failures, outgoing, reload
+from addons import bounds, config, connections, failures, lean, outgoing, reload
 from addons.approve import Approve
 from addons.authenticate import Authenticate
 from addons.authorize import Authorize
@@ -107,6 +107,7 @@ class Gateway:
         connections.install(self.connections)
         failures.install()
         outgoing.install()
+        lean.install()
         if (view := manager.get("view")) is not None and type(view) is not AgentView:  # an empty view is falsy
             view.__class__ = AgentView
         contentviews.add(AwsView)

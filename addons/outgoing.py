@@ -5,8 +5,6 @@ time that it writes them. A request whose headers are not here goes out with wha
 also after an HTTP/2 upstream (switched off), or a second sending.
 """
 
-import copy
-import dataclasses
 from collections.abc import Generator
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -32,12 +30,15 @@ def forget(request: http.Request) -> None:
 
 
 def _signed_send(self: Http1Client, event: Any) -> Generator[Any, Any, None]:
-    if isinstance(event, RequestHeaders) and (headers := _waiting.pop(event.request, None)):
-        signed = copy.copy(event.request)  # shallow: mitmproxy's own copy checks the type of every field again
-        signed.data = copy.copy(signed.data)
-        signed.data.headers = http.Headers(headers)
-        event = dataclasses.replace(event, request=signed)
-    yield from _send(self, event)
+    if not isinstance(event, RequestHeaders) or (headers := _waiting.pop(event.request, None)) is None:
+        yield from _send(self, event)
+        return
+    own, event.request.headers = event.request.headers, http.Headers(headers)
+    try:
+        written = list(_send(self, event))  # at once: nobody else runs while they are there
+    finally:
+        event.request.headers = own
+    yield from written
 
 
 def install() -> None:

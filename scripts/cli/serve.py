@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import flow, http, options, optmanager
+from mitmproxy import flow, options, optmanager
 from mitmproxy.tools.web import app as web
 from mitmproxy.tools.web.master import WebMaster
 
@@ -26,6 +26,8 @@ from policy.problems import Invalid
 from scripts.cli.common import fail
 from scripts.client.defaults import STATE_FILE
 from scripts.client.ports import free_port, unusable
+
+YOUNG = 20_000  # objects that Python makes until it looks for circles among them
 
 # mitmproxy's addons that only options would wake, which are locked: what is not there can't be woken, nor cost time.
 UNUSED = (
@@ -69,9 +71,6 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
     except (Invalid, UpstreamUnavailable, LedgerUnavailable, ValueError, OSError) as error:
         fail(str(error))
     page.harden()
-    # Unless Python runs with -O, mitmproxy checks the types of each message's fields: a debugging aid, at a tenth of
-    # what a request costs.
-    http.MessageData.__post_init__ = lambda self: None  # type: ignore[method-assign]
     opts = options.Options()
     master = Screen(opts)
     app = Gateway(services)
@@ -91,6 +90,7 @@ async def serve(gateway: config.Gateway, ready_file: Path | None) -> None:
     lock(opts)
     gc.collect()
     gc.freeze()  # what was loaded stays: looking at all of it again and again would stall every call for a while
+    gc.set_threshold(YOUNG)  # a call that has ended frees itself (addons/bounds.py), so there is little to find
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, master.shutdown)
