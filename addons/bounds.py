@@ -8,6 +8,7 @@ mitmproxy ("FIXME: protect against header size DoS"). Both are private methods o
 """
 
 import asyncio
+import gc
 from collections.abc import Generator
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -26,6 +27,8 @@ from addons.flows import abort, source_of
 from addons.services import Services
 
 LARGE = 256 << 10  # bytes from which a body counts for the bound on all of them together
+
+LEFT = 64 << 20  # bytes that connections may leave behind until they are looked for
 
 _serving: list[Services] = []  # one at most: whose limits count, and where such a head is written down
 _buffered: WeakKeyDictionary[HttpStream, int] = WeakKeyDictionary()  # bytes; an entry goes with its stream
@@ -113,6 +116,7 @@ class Bounds:
         self.services = services
         self.connecting: WeakKeyDictionary[connection.Server, asyncio.TimerHandle] = WeakKeyDictionary()
         self.answering: WeakKeyDictionary[http.HTTPFlow, asyncio.TimerHandle] = WeakKeyDictionary()
+        self.left = 0
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
         """Give a connection `upstream.connect_timeout`. mitmproxy runs this hook in the task that connects."""
@@ -145,6 +149,13 @@ class Bounds:
         self._stop(flow)
 
     error = response
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """Free what a connection leaves behind that ended midway: its layers refer to each other, and to its bodies."""
+        self.left += sum(size for stream, size in _buffered.items() if stream.context.client is client)
+        if self.left > LEFT:
+            self.left = 0
+            asyncio.get_running_loop().call_later(1, gc.collect)
 
     def _wait(self, flow: http.HTTPFlow) -> None:
         wait = self.services.rules.gateway.config.upstream.read_timeout

@@ -13,7 +13,7 @@ from addons.text import lines, one_line, short
 
 KEPT = 2_000  # flows on the screen; the oldest finished ones go first
 LARGEST = 64 * 1024 * 1024  # bytes of their bodies
-LARGE = 256 << 10  # bytes of one that is looked at by itself
+GROWTH = 8 << 20  # bytes that come until all are counted again
 VERDICTS = {
     "approved": "APPROVED",
     "denied": "DENIED",
@@ -32,14 +32,17 @@ def shown_call(flow: mitmflow.Flow) -> Call | None:
 class AgentView(view.View):
     """mitmproxy's flow list without sign-ins (they hold tokens and minted secrets), forgetting what is long done."""
 
+    grown = 0  # bytes since all were counted; a class's, as mitmproxy's own view becomes one of these
+
     def add(self, flows: list[mitmflow.Flow]) -> None:  # type: ignore[override]
         """Show flows, the private ones excepted."""
         super().add([f for f in flows if not ((call := shown_call(f)) and call.private)])
-        if len(self._store) > KEPT or len(self._store) % 64 == 0:
+        if len(self._store) > KEPT:
             self._forget()
 
     def _forget(self) -> None:
         """Let go of the oldest calls that have ended, until the rest is few enough and small enough."""
+        self.grown = 0
         over, many = sum(map(size, self._store.values())) - LARGEST, len(self._store) - KEPT * 3 // 4
         if over <= 0 and len(self._store) <= KEPT:
             return
@@ -60,7 +63,8 @@ class AgentView(view.View):
                 f.comment = comment(call)
         if due:
             super().update(due)
-        if any(size(f) > LARGE for f in due):
+        self.grown += sum(map(size, due))
+        if self.grown > GROWTH:
             self._forget()
 
 
