@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from types import ModuleType
+from types import CoroutineType, ModuleType
 from typing import Any, cast
 
 from mitmproxy import addonmanager, flow, hooks, http, tls
@@ -110,7 +110,7 @@ class Dispatcher(addonmanager.AddonManager):
                 return  # no later addon may undo a refusal
             try:
                 result = handler(*args)
-                if result is not None and inspect.isawaitable(result):
+                if result is not None and (type(result) is CoroutineType or inspect.isawaitable(result)):
                     await result
             except (Exception, asyncio.CancelledError) as error:
                 task = asyncio.current_task()

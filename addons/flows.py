@@ -23,12 +23,16 @@ def raw(value: str) -> bytes:
 
 def headers_of(message: http.Message) -> Headers:
     """A message's headers as they came."""
-    return tuple((text(name), text(value)) for name, value in message.headers.fields)
+    found = [
+        (name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+        for name, value in message.headers.fields
+    ]  # written out: this runs four times a call
+    return tuple(found)
 
 
 def fields(headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
     """Headers as mitmproxy holds them."""
-    return tuple((raw(name), raw(value)) for name, value in headers)
+    return tuple([(raw(name), raw(value)) for name, value in headers])
 
 
 def request_of(flow: http.HTTPFlow, host: str) -> HttpRequest:

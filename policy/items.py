@@ -21,7 +21,8 @@ MISNOMERS: Mapping[str, str] = {
 
 def items(request: Request, service: str, operation: str) -> tuple[Item, ...]:
     """The items of a call read as one of its candidates. Never empty. Raises anything on parameters of a wrong type."""
-    request = replace(request, service=service, operation=operation)
+    if (request.service, request.operation) != (service, operation):
+        request = replace(request, service=service, operation=operation)
     row = table.rows(service).get(operation)
     if special := SPECIAL.get((service, operation)):
         found = tuple(special(request))

@@ -101,9 +101,15 @@ def misnomers() -> Mapping[str, str]:
     return found
 
 
+@functools.cache
+def _named(template: str) -> re.Match[str] | None:
+    """The first field of a template that a parameter fills."""
+    return next((m for m in FIELD.finditer(template) if m[1] not in ("partition", "region", "account")), None)
+
+
 def bind(template: str, request: Request) -> list[str]:
     """The resources of a template: one, or one for each value of a list parameter."""
-    named = next((m for m in FIELD.finditer(template) if m[1] not in ("partition", "region", "account")), None)
+    named = _named(template)
     if named is None:
         return [_fill(template, {}, request)]
     values: list[object] = [request.params.get(named[1])]

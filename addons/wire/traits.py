@@ -96,12 +96,12 @@ def _shown(value: Any, shapes: tuple[Shape, ...], path: tuple[str, ...], endings
     """A value for a screen; `shapes` are those that the call's twins give it."""
     if value is None:
         return None
-    if not shapes or any(shape.metadata.get("sensitive") for shape in shapes):
+    if not shapes or [1 for shape in shapes if shape.metadata.get("sensitive")]:  # lists: this runs for every value
         return HIDDEN
-    if any(path[-len(ending) :] == ending for ending in endings):
+    if endings and any(path[-len(ending) :] == ending for ending in endings):
         return HIDDEN
-    if isinstance(value, str) and shapes[0].type_name not in ("structure", "list", "map"):
-        return _cut(value)
+    if shapes[0].type_name not in ("structure", "list", "map"):
+        return _short(value)
     match shapes[0].type_name, value:
         case "structure", Mapping() if not getattr(shapes[0], "is_document_type", False):
             return {
@@ -124,13 +124,15 @@ def _shown(value: Any, shapes: tuple[Shape, ...], path: tuple[str, ...], endings
 
 
 def _members(shapes: tuple[Shape, ...], name: str) -> tuple[Shape, ...]:
-    return tuple(shape.members[name] for shape in shapes if shape.type_name == "structure" and name in shape.members)
+    return tuple([s.members[name] for s in shapes if s.type_name == "structure" and name in s.members])
 
 
 def _short(value: Any) -> Any:
     match value:
         case str():
             return _cut(value)
+        case bool() | int():
+            return value
         case bytes() | bytearray() if len(value) > LARGEST:
             return {"base64": base64.b64encode(value[:LARGEST]).decode(), "length": len(value)}
         case Mapping():
