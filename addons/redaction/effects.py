@@ -7,13 +7,14 @@ from addons.wire.message import Headers, HttpResponse, Protocol
 
 LIMIT = 16 * 1024 * 1024  # bytes of a body after decompression
 _STALE = {"content-encoding", "content-md5", "etag", "x-amz-crc32", "digest", "content-digest", "repr-digest"}
-_FAMILY = {
+_FAMILY: dict[Protocol, str] = {
     "json": "json",
     "rest-json": "json",
     "query": "xml",
     "ec2": "xml",
     "rest-xml": "xml",
     "smithy-rpc-v2-cbor": "cbor",
+    "smithy-rpc-v2-json": "json",
 }
 
 

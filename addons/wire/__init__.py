@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from addons.wire import hosts, models
+from addons.wire.canonical import S3_FAMILY
 from addons.wire.errors import refusal
 from addons.wire.hosts import dns_suffixes
 from addons.wire.message import Decoded, Headers, HttpRequest, HttpResponse, Protocol, Undecodable
 from addons.wire.request import decode
+from addons.wire.scalars import NO_BODY
 from addons.wire.traits import (
     ask_params,
     has_streaming_input,
@@ -38,6 +40,7 @@ __all__ = [
     "refusal",
     "response_is_event_stream",
     "response_is_streaming_blob",
+    "streams",
 ]
 
 
@@ -54,6 +57,21 @@ def preload(services: Iterable[str]) -> None:
     """Load the models of services that are about to be used. Raises KeyError for a service that botocore has not."""
     for service in services:
         models.service_model(service)
+
+
+def streams(head: HttpRequest) -> bool:
+    """Whether a head (`body` None) is enough to decide on a call, to verify and to sign it, or to refuse it.
+
+    Its body is a streaming blob, and its signature covers the body by a stated hash, chunk by chunk, or not at all. Or
+    it can't be read as a call of S3's, whatever its body is.
+    """
+    try:
+        decoded = decode(head)
+    except Undecodable as error:
+        s3 = any(candidate.signing_name in S3_FAMILY for candidate in hosts.candidates(head.host))
+        return s3 and error.reason != NO_BODY
+    stated = decoded.signing_name in S3_FAMILY or head.get("x-amz-content-sha256") == "UNSIGNED-PAYLOAD"
+    return stated and has_streaming_input(decoded)
 
 
 def host_kind(host: str) -> Literal["api", "opaque", "other"]:

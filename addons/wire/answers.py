@@ -5,41 +5,26 @@ they lack: bounds, a check that the body is whole and means one thing, and one k
 the protocol of its *request*, which need not be the model's first choice.
 """
 
-import base64
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
+from itertools import chain, islice
 from typing import Any, cast
 
 from botocore.awsrequest import HeadersDict
-from botocore.eventstream import EventStream
-from botocore.exceptions import EventStreamError
 from botocore.model import OperationModel, Shape
-from botocore.parsers import (
-    EC2QueryParser,
-    JSONParser,
-    QueryParser,
-    ResponseParser,
-    RestJSONParser,
-    RestXMLParser,
-    RpcV2CBORParser,
-)
-from botocore.utils import parse_timestamp
 
-from addons.wire import models, plain, rest, scalars, sqsanswers, sqsquery
+from addons.wire import frames, models, outputevents, parsers, plain, sqsanswers, sqsquery
 from addons.wire.message import HttpResponse, Protocol, Undecodable
+from addons.wire.outputevents import StreamError
 from addons.wire.scalars import deny
 
 MAX_BODY = 64 << 20  # bytes of an answer that is parsed; a payload that is a blob is not
-MAX_EVENTS = 1_000_000
+MAX_EVENTS = 1_000_000  # of an answer that is read as a whole
 MAX_CODE, MAX_MESSAGE = 256, 16_384  # characters of an error's code and message
-_LONGEST_TIME = 64  # characters; the parser of dates takes its time over long text
-_LEAST_FRAME = 16  # bytes: prelude and checksum (event stream encoding)
-_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
-_KINESIS_CBOR, _KINESIS = "application/x-amz-cbor-1.1", "kinesis-cbor"
+_KINESIS_CBOR = "application/x-amz-cbor-1.1"
 _XML = ("query", "ec2", "rest-xml")
 
 
@@ -48,8 +33,8 @@ class Answer:
     """What AWS said. An output, or an error with its code; an event stream that broke off with an error has both.
 
     `output` holds Python values of the output shape: blobs are bytes, timestamps aware datetimes in UTC, an event
-    stream the list of its events, each {"EventName": {...}}. Text that AWS encoded a second time (IAM's policies,
-    EC2's console output) is as it was on the wire.
+    stream the list of its events, each {"EventName": {...}}, or, from `decode_stream`, an iterator over them. Text that
+    AWS encoded a second time (IAM's policies, EC2's console output) is as it was on the wire.
     """
 
     status: int
@@ -65,13 +50,51 @@ def decode_answer(service: str, operation: str, protocol: Protocol, response: Ht
 
     Raises `Undecodable`, and nothing else: the answer can't be read as what the model says of this operation.
     """
+    answer = _read(service, operation, protocol, response, (response.body,))
+    for name, value in (answer.output or {}).items():
+        if isinstance(value, Iterator):
+            return _collected(answer, name, value)
+    return answer
+
+
+def decode_stream(
+    service: str, operation: str, protocol: Protocol, head: HttpResponse, chunks: Iterable[bytes]
+) -> Answer:
+    """Read an answer that is an event stream while it comes: one event is kept at a time, for as long as it lasts.
+
+    `head.body` is not looked at; `chunks` is the body, in pieces of any size. In protocols that are no REST this takes
+    the first message from it, which holds the rest of the output. The iterator in `output` raises `Undecodable` where
+    the stream is broken, and `StreamError` where AWS says that it ends with an error. Raises `Undecodable`: this is no
+    event stream, or none that can be read; an error with a status of its own is for `decode_answer`.
+    """
+    answer = _read(service, operation, protocol, replace(head, body=b""), chunks)
+    if not any(isinstance(value, Iterator) for value in (answer.output or {}).values()):
+        deny("the answer is no event stream")
+    return answer
+
+
+def _collected(answer: Answer, name: str, events: Iterator[dict[str, Any]]) -> Answer:
+    """The same answer with the list of its events, and the error that ended them."""
+    found: list[dict[str, Any]] = []
+    output = {**(answer.output or {}), name: found}
+    try:
+        found += islice(events, MAX_EVENTS)
+        if next(events, None) is not None:
+            deny("the event stream holds too many events")
+    except StreamError as error:
+        code, message = error.code[:MAX_CODE] or str(answer.status), error.message[:MAX_MESSAGE]
+        return replace(answer, output=output, code=code, message=message, members=error.members)
+    return replace(answer, output=output)
+
+
+def _read(service: str, operation: str, protocol: Protocol, response: HttpResponse, chunks: Iterable[bytes]) -> Answer:
     old_sqs = (service, protocol) == (sqsquery.SERVICE, "query")
     try:
         model = sqsanswers.operation_model(operation) if old_sqs else models.operation_model(service, operation)
     except KeyError:
         raise Undecodable("no model has this operation") from None
     try:
-        return _decode(service, model, protocol, response)
+        return _decode(service, model, protocol, response, chunks)
     except Undecodable:
         raise
     except RecursionError:
@@ -104,18 +127,22 @@ def protocol_of(service: str, response: HttpResponse) -> Protocol:
     return cast(Protocol, next((p for p in spoken if p in wanted), first))
 
 
-def _decode(service: str, model: OperationModel, protocol: str, response: HttpResponse) -> Answer:
+def _decode(
+    service: str, model: OperationModel, protocol: str, response: HttpResponse, chunks: Iterable[bytes]
+) -> Answer:
     if protocol not in models.protocols(service) and (service, protocol) != (sqsquery.SERVICE, "query"):
         deny(f"answers of {service} in {protocol} are not known")
     headers = HeadersDict()
     for name, value in response.headers:
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if service == "kinesis" and headers.get("content-type", "").lower().startswith(_KINESIS_CBOR):
-        protocol = _KINESIS  # the Java SDKs' own: JSON 1.1's operations with CBOR bodies
+        protocol = parsers.KINESIS  # the Java SDKs' own: JSON 1.1's operations with CBOR bodies
     if response.status >= 300:
         return _error(model, protocol, response.status, headers, response.body)
     if service == "s3" and _is_error(model, response.body):
         return _error(model, protocol, 500, headers, response.body, status=response.status)
+    if model.has_event_stream_output:
+        return _stream(model, protocol, response.status, headers, chunks)
     return _output(service, model, protocol, response.status, headers, response.body)
 
 
@@ -126,7 +153,7 @@ def _output(
     payload = _payload(shape)
     blob = payload is not None and payload.type_name == "blob"
     given: Any = body
-    if blob or model.has_event_stream_output:
+    if blob:
         given = _Whole(body)
     elif payload is None or payload.type_name != "string":
         _check_body(protocol, body)
@@ -135,21 +162,35 @@ def _output(
     if not body and protocol in ("query", "ec2") and not (shape and shape.members):
         return Answer(status, _request_id({}, headers), {})
     answer = {"status_code": status, "headers": headers, "body": given, "context": {"operation_name": model.name}}
-    parsed = _parser(protocol).parse(answer, shape)
+    parsed = parsers.parser(protocol).parse(answer, shape)
     if not isinstance(parsed, dict):
         deny("the answer is no structure")
     request_id = _request_id(parsed, headers)
-    error: dict[str, Any] = {}
     for name, value in parsed.items():
-        if isinstance(value, EventStream):
-            parsed[name], error = _events(value)
-        elif isinstance(value, _Whole):
+        if isinstance(value, _Whole):
             parsed[name] = value.body
     if (service, model.name) == ("s3", "GetBucketLocation"):
         parsed["LocationConstraint"] = _text(protocol, body)  # the root itself holds the region; no model says so
-    if error:
-        return Answer(status, request_id, parsed, _code(error, status), _message(error), _beside(error))
     return Answer(status, request_id, parsed)
+
+
+def _stream(model: OperationModel, protocol: str, status: int, headers: HeadersDict, chunks: Iterable[bytes]) -> Answer:
+    """An output whose event stream is an iterator; what stands beside it is in the headers, or in the first message."""
+    shape, source = model.output_shape, frames.frames(chunks)
+    first = () if protocol.startswith("rest-") else tuple(islice(source, 1))
+    opening = [frames.message(frame) for frame in first]
+    if any(map(outputevents.is_error, opening)):
+        parsed, source = {}, chain(first, source)
+    else:
+        for message in opening:
+            _check_body(protocol, message.payload)
+        context = {"operation_name": model.name}
+        answer = {"status_code": status, "headers": headers, "body": _Whole(b"".join(first)), "context": context}
+        parsed = parsers.parser(protocol).parse(answer, shape)
+    request_id = _request_id(parsed, headers)
+    check, read = partial(_check_body, protocol), map(frames.message, source)
+    events = outputevents.events(model.get_event_stream_output(), parsers.event_parser(protocol), check, read)
+    return Answer(status, request_id, parsed | {shape.event_stream_name: events})
 
 
 def _error(
@@ -164,7 +205,7 @@ def _error(
     """An error. `status` is the answer's own where it is read as another."""
     status = status or read_as
     answer = {"status_code": max(read_as, 301), "headers": headers, "body": body, "context": {}}
-    parser = _parser(protocol)
+    parser = parsers.parser(protocol)
     named = _named(protocol, headers, body)
     try:
         _check_body(protocol, body)
@@ -204,37 +245,15 @@ def _named(protocol: str, headers: HeadersDict, body: bytes) -> str | None:
     return found.partition(":")[0].rpartition("#")[2] if isinstance(found, str) else None
 
 
-def _events(stream: EventStream) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """All the events of a stream, and the error that ended it."""
-    events: list[dict[str, Any]] = []
-    try:
-        for event in stream:
-            if len(events) == MAX_EVENTS:
-                deny("the event stream holds too many events")
-            events.append(event)
-    except EventStreamError as error:
-        return events, dict(error.response["Error"])
-    return events, {}
-
-
 class _Whole:
-    """A body that is there already, for parsers that expect a stream: one frame at a time, so that time is linear."""
+    """A body that is there already, for parsers that expect a stream."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
 
     def stream(self) -> Iterator[bytes]:
-        """The frames of an event stream. Each says its length first; its checksums are for the parser to see to."""
-        at = 0
-        while at < len(self.body):
-            length = int.from_bytes(self.body[at : at + 4], "big")
-            if length < _LEAST_FRAME or at + length > len(self.body):
-                deny("the event stream breaks off inside a frame")
-            yield self.body[at : at + length]
-            at += length
-
-    def close(self) -> None:
-        """Nothing to close."""
+        """All of it."""
+        return iter((self.body,))
 
 
 def _payload(shape: Shape | None) -> Shape | None:
@@ -259,7 +278,7 @@ def _check_body(protocol: str, body: bytes) -> None:
             deny("the answer holds a document type")
     elif protocol == "smithy-rpc-v2-cbor":
         plain.cbor_value(body)
-    elif protocol == _KINESIS:
+    elif protocol == parsers.KINESIS:
         plain.kinesis_value(body)
     else:
         plain.json_value(body)
@@ -275,7 +294,7 @@ def _is_error(model: OperationModel, body: bytes) -> bool:
 
 def _text(protocol: str, body: bytes) -> str:
     """The text of an XML document's root."""
-    return str(_parser(protocol)._parse_xml_string_to_dom(body).text or "")
+    return str(parsers.parser(protocol)._parse_xml_string_to_dom(body).text or "")
 
 
 def _code(error: dict[str, Any], status: int) -> str:
@@ -297,89 +316,9 @@ def _request_id(parsed: dict[str, Any], headers: HeadersDict) -> str | None:
     return str(found)[:MAX_CODE] if found else None
 
 
-def _moment(value: Any) -> datetime:
-    """A timestamp, to the microsecond, in whichever of Smithy's forms the service sends."""
-    if type(value) in (int, float):
-        return scalars.epoch(value)
-    if not isinstance(value, str) or len(value) > _LONGEST_TIME:
-        deny("a timestamp is neither a number nor a date")
-    if _NUMBER.fullmatch(value):
-        return scalars.epoch(float(value) if re.search("[.eE]", value) else int(value))
-    try:
-        found: datetime = parse_timestamp(value)
-    except (ValueError, OverflowError, RuntimeError):
-        deny("a timestamp names no time")
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _milliseconds(value: Any) -> datetime:
-    """Kinesis' tag 1, which holds milliseconds (AWS SDK for Java)."""
-    if type(value) not in (int, float):
-        deny("a timestamp is not a number")
-    return scalars.epoch(value / 1000)
-
-
-def _blob(value: str) -> bytes:
-    """base64, which XML may break into lines."""
-    return base64.b64decode("".join(value.split()), validate=True)
-
-
 def _is_time(value: str | None) -> bool:
     """Whether S3's Expires, which may be any text that was put there, is a date."""
     try:
-        return value is None or bool(_moment(value))
+        return value is None or bool(parsers.moment(value))
     except Undecodable:
         return False
-
-
-class _Json(JSONParser):  # type: ignore[misc]  # botocore has no annotations
-    """botocore's, with Smithy's NaN and infinities, and null where a dense list or map may not hold it."""
-
-    def _parse_shape(self, shape: Shape, node: Any) -> Any:
-        return None if node is None else super()._parse_shape(shape, node)
-
-    def _handle_float(self, shape: Shape, value: Any) -> Any:
-        return scalars.SPECIAL.get(value, value) if isinstance(value, str) else value
-
-    _handle_double = _handle_float
-
-
-class _RestJson(RestJSONParser):  # type: ignore[misc]  # botocore has no annotations
-    """botocore's, with header lists split where Smithy's httpHeader trait says."""
-
-    def _parse_shape(self, shape: Shape, node: Any) -> Any:
-        return None if node is None else super()._parse_shape(shape, node)
-
-    def _handle_list(self, shape: Shape, node: Any) -> Any:
-        return super()._handle_list(shape, _header_list(shape, node))
-
-
-class _RestXml(RestXMLParser):  # type: ignore[misc]  # botocore has no annotations
-    """Likewise."""
-
-    def _handle_list(self, shape: Shape, node: Any) -> Any:
-        return super()._handle_list(shape, _header_list(shape, node))
-
-
-def _header_list(shape: Shape, node: Any) -> Any:
-    if shape.serialization.get("location") == "header" and isinstance(node, str):
-        return rest.header_items(node, shape.member)
-    return node
-
-
-_PARSERS: dict[str, type[ResponseParser]] = {
-    "query": QueryParser,
-    "ec2": EC2QueryParser,
-    "json": _Json,
-    "rest-json": _RestJson,
-    "rest-xml": _RestXml,
-    "smithy-rpc-v2-cbor": RpcV2CBORParser,
-    "smithy-rpc-v2-json": _Json,
-}
-
-
-@cache
-def _parser(protocol: str) -> ResponseParser:
-    if protocol == _KINESIS:
-        return RpcV2CBORParser(timestamp_parser=_milliseconds)
-    return _PARSERS[protocol](timestamp_parser=_moment, blob_parser=_blob)

@@ -21,8 +21,8 @@ class Candidate:
     service: str
     partition: str
     region: str | None  # the host's
-    signing_name: str  # "": not to be signed with SigV4
-    signing_region: str | None  # None: the credential scope's
+    signing_name: str  # "": takes no signature
+    signing_region: str | None  # None: the credential scope's; "*": the region set of SigV4a, which alone is taken
     prefix: str = ""  # the hostPrefix that was found in front
     label: str | None = None  # the host's first label, where a hostPrefix has a label: an account, a graph, a route
     bucket: str | None = None  # S3: the bucket or access point that the host names

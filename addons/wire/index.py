@@ -21,7 +21,7 @@ import botocore
 
 from addons.wire import models
 
-FORMAT = 1  # raise when what is built changes
+FORMAT = 3  # raise when what is built changes
 OWN_GRAMMAR = frozenset({"s3", "s3control", "s3outposts"})  # see s3hosts.py
 MADE_UP = {  # one region for each partition, that no rule knows by name
     "aws": "us-zzzzzz-9",
@@ -43,8 +43,8 @@ class Endpoint(NamedTuple):
     partition: str
     prefix: str  # "" or "data-" or "{AccountId}."
     region: str  # the host's region, "{region}" where the host holds it, "" where it names none
-    signing_name: str  # "": not to be signed with SigV4 (SigV4a only)
-    signing_region: str  # "{region}": the host's, or the credential scope's where the host names none
+    signing_name: str  # "": takes no signature
+    signing_region: str  # "{region}": the host's, or the credential scope's where it names none; "*": SigV4a only
 
 
 Index = dict[str, list[Endpoint]]  # host template -> endpoints; "*." stands for one label
@@ -145,8 +145,11 @@ def _entry(
 ) -> Endpoint:
     schemes = (properties or {}).get("authSchemes", [])
     scheme: dict[str, Any] = next((s for s in schemes if s.get("name") in ("sigv4", "sigv4-s3express")), {})
-    name = str(scheme.get("signingName", signing_name)) if scheme or not schemes else ""
+    regional = next((s for s in schemes if s.get("name") == "sigv4a"), None) if not scheme else None
+    name = str((regional or scheme).get("signingName", signing_name)) if scheme or regional or not schemes else ""
     signing_region = str(scheme.get("signingRegion") or REGION).replace(region, REGION).replace("{Region}", REGION)
+    if regional:
+        signing_region = ",".join(regional["signingRegionSet"])  # "*" in every rule set: a test looks
     return Endpoint(service, partition, "", REGION if REGION in host else "", name, signing_region)
 
 
@@ -165,12 +168,15 @@ def _variable_urls(rules: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any
 
 def _in_partition(template: str, partition: dict[str, Any], statics: list[dict[str, Any]]) -> set[str]:
     """Such a url's hosts in one partition: "*." for each leading variable, suffix and static parameters filled in."""
+    several = template.startswith("{EndpointId}.")  # of EventBridge and SES: "abcde.veo", two labels
     template = re.sub(r"^(?:\{(?!OperationType)[^}]*\}\.)+", lambda m: "*." * m[0].count("."), template)
     outputs = partition["outputs"]
     for name in ("dnsSuffix", "dualStackDnsSuffix"):
         template = template.replace("{PartitionResult#" + name + "}", outputs[name])
     template = template.replace("{Region}", REGION)
     made = {template}
+    if several:
+        made.add("*." + template)
     for name in {name for static in statics for name in static}:
         values = {static[name] for static in statics if isinstance(static.get(name), str)}
         made = {host.replace("{" + name + "}", value) for host in made for value in values or {""}}

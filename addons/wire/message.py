@@ -57,7 +57,7 @@ class Decoded:
     params: dict[str, Any]
     protocol: Protocol  # what the request speaks, not what the model prefers
     signing_name: str  # credential scope's service that the matched endpoint asks for
-    signing_region: str
+    signing_region: str  # "*": the region set of SigV4a, which alone the endpoint takes
     host_region: str | None = field(default=None)  # None: the host names no region
     host_account: str | None = field(default=None)  # where the host's first label is an account's (DynamoDB, Kinesis)
     unknown: tuple[str, ...] = ()  # "Structure.member" of what no model knows: left out of `params`, but sent

@@ -141,7 +141,12 @@ def cbor_value(body: bytes, tags: dict[int, Any] = _TAGS) -> Any:
 
 
 def kinesis_value(body: bytes) -> Any:
-    """The same as Kinesis has it in `application/x-amz-cbor-1.1`: tag 1 holds milliseconds (AWS SDK for Java)."""
+    """The same as Kinesis has it in `application/x-amz-cbor-1.1`: tag 1 holds milliseconds, where RFC 8949 has seconds.
+
+    Source: AWS's SDKs for Java. v2 writes `toEpochMilli()` (SdkCborGenerator) and reads UNIX_TIMESTAMP_MILLIS ("CBOR
+    uses epoch millis for timestamps rather than epoch seconds", AwsCborProtocolFactory); v1 writes `Date.getTime()`
+    (SdkCborGenerator) and reads `new Date(long)` (SimpleTypeCborUnmarshallers).
+    """
     return cbor_value(body, _KINESIS_TAGS)
 
 

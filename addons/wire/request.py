@@ -17,21 +17,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from addons.wire import asked, chunked, forms, hosts, models, plain, rest, routes, scalars, sqsquery
+from addons.wire import asked, chunked, forms, hosts, inputevents, models, plain, rest, routes, scalars, sqsquery
+from addons.wire.authorization import ECDSA, HMAC, QUERY
 from addons.wire.hosts import Candidate
 from addons.wire.message import Decoded, HttpRequest, Undecodable
-from addons.wire.scalars import UPGRADE, deny, shown
+from addons.wire.scalars import NO_BODY, UPGRADE, deny, shown
 from addons.wire.twins import Found, one
 from addons.wire.unknown import noting
 
 MAX_HEADERS, MAX_HEAD, MAX_TARGET, MAX_QUERY = 256, 64 * 1024, 64 * 1024, 2_000
-PRESIGNED = frozenset(
-    f"X-Amz-{name}"
-    for name in ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature", "Security-Token")
-)
+PRESIGNED = frozenset(QUERY.values())
 _SCOPE = r"[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[A-Za-z0-9._-]+)/aws4_request"
-_AUTHORIZATION = re.compile(rf"AWS4-HMAC-SHA256\s+Credential={_SCOPE}\s*,.*", re.ASCII)
-_CREDENTIAL = re.compile(_SCOPE, re.ASCII)
+_REGIONLESS = r"[^/,\s]+/\d{8}/(?P<service>[A-Za-z0-9._-]+)/aws4_request"
+_CREDENTIALS = {  # by algorithm
+    name: (re.compile(rf"{name}\s+Credential={scope}\s*,.*", re.ASCII), re.compile(scope, re.ASCII))
+    for name, scope in ((HMAC, _SCOPE), (ECDSA, _REGIONLESS))
+}
 _ACCOUNT = re.compile(r"([0-9]{12})\.", re.ASCII)
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII without space and "#"
 _FIELDS = re.compile(rb"[\x21-\x7e]*")
@@ -53,7 +54,7 @@ class Reading:
     path: str
     query: dict[str, list[str | None]]
     content_type: str
-    scope: tuple[str, str] | None  # (region, service)
+    scope: tuple[str, str] | None  # (region, service); the region of SigV4a is its region set
 
 
 def decode(request: HttpRequest, unknown: bool = False) -> Decoded:
@@ -132,40 +133,54 @@ def _scope(headers: dict[str, str], query: dict[str, list[str | None]]) -> tuple
             deny("the request is signed twice: in a header and in the query string")
         if authorization.lower().startswith("bearer "):
             return None
-        found = _AUTHORIZATION.fullmatch(authorization)
+        algorithm = authorization.partition(" ")[0]
+        whole, _ = _CREDENTIALS.get(algorithm, (None, None))
+        found = whole.fullmatch(authorization) if whole else None
+        regions = headers.get("x-amz-region-set")
     elif "X-Amz-Algorithm" in query or "X-Amz-Credential" in query:
-        values = query.get("X-Amz-Credential", [])
-        if query.get("X-Amz-Algorithm") != ["AWS4-HMAC-SHA256"] or len(values) != 1:
+        values, given = query.get("X-Amz-Credential", []), query.get("X-Amz-Algorithm", [])
+        algorithm = (given[0] or "") if len(given) == 1 else ""
+        _, bare = _CREDENTIALS.get(algorithm, (None, None))
+        if bare is None or len(values) != 1:
             deny("the query string's signature is not SigV4")
-        found = _CREDENTIAL.fullmatch(values[0] or "")
+        found = bare.fullmatch(values[0] or "")
+        regions = next(iter(query.get("X-Amz-Region-Set", [])), None)
     else:
         return None
     if found is None:
         deny("the signature is not SigV4")
-    return found["region"], found["service"]
+    if algorithm != ECDSA:
+        return found["region"], found["service"]
+    if not regions:
+        deny("a signature of SigV4a without its region set")
+    return regions, found["service"]
 
 
 def _agreeing(reading: Reading, there: tuple[Candidate, ...]) -> list[Candidate]:
     """The candidates that the credential scope agrees with."""
     signable = [c for c in there if c.signing_name]
     if not signable:
-        deny("the host takes SigV4a signatures only, which are not supported")
+        deny("the host takes no signature that is known")
     if reading.scope is None:
         return signable
     region, service = reading.scope
-    agreeing = [
-        c
-        for c in signable
-        if c.signing_name == service
-        and (c.signing_region == region if c.signing_region else hosts.in_partition(region, c.partition))
-    ]
+    agreeing = [c for c in signable if c.signing_name == service and _covers(region, c)]
     if not agreeing:
         expected = signable[0]
+        place = f"in {expected.signing_region or 'the region of its data'}"
+        how = "with SigV4a, for all regions" if expected.signing_region == "*" else place
         deny(
             "the credential scope names another service or region than the host",
-            f"The host is signed as {expected.signing_name} in {expected.signing_region or 'the region of its data'}.",
+            f"The host is signed as {expected.signing_name} {how}.",
         )
     return agreeing
+
+
+def _covers(region: str, candidate: Candidate) -> bool:
+    """Whether the scope's region, or a region of the set that SigV4a has there, is the candidate's."""
+    if candidate.signing_region is None:
+        return hosts.in_partition(region, candidate.partition)
+    return any(each in ("*", candidate.signing_region) for each in region.split(","))
 
 
 def _find(reading: Reading, there: list[Candidate]) -> list[Found]:
@@ -285,7 +300,7 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
         if chunked.codings(reading.headers) not in ([], ["gzip"]):
             deny("the content encoding is not known")
         if request.body is None:
-            deny("the operation's parameters are in the body, which is not there")
+            deny(NO_BODY)
         body = chunked.gunzip(request.body) if compressed else request.body
         if not _FIELDS.fullmatch(body):
             deny("the form holds bytes that are not encoded")
@@ -385,16 +400,26 @@ def _bound(reading: Reading, match: routes.Match, candidate: Candidate, protocol
         body = reading.request.body
         if body is not None and not route.streams:
             body = _body(reading, models.operation_model(candidate.service, route.operation))
+        elif body and reading.content_type == asked.STREAM and route.events:
+            _check_events(reading, candidate.service, route.operation, protocol)
         return made | rest.body_parameters(match, candidate.service, protocol, reading.headers, body)
 
     return Found(candidate, route.operation, protocol, params, route.deprecated)
+
+
+def _check_events(reading: Reading, service: str, operation: str, protocol: str) -> None:
+    """An event stream that is there as a whole is read to its end, though only its head is decided on."""
+    signed = reading.headers.get("x-amz-content-sha256") == inputevents.SIGNED
+    model, readers = models.operation_model(service, operation), plain.readers(service, False)
+    for _ in inputevents.read_events(model, protocol, readers, signed, (reading.request.body or b"",)):
+        pass
 
 
 def _body(reading: Reading, model: Any) -> bytes:
     """The body of an operation that does not stream, decompressed where the operation takes that."""
     body = reading.request.body
     if body is None:
-        deny("the operation's parameters are in the body, which is not there")
+        deny(NO_BODY)
     codings = chunked.codings(reading.headers)
     if codings == ["gzip"] and "gzip" in (model.request_compression or {}).get("encodings", ()):
         return chunked.gunzip(body)

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from addons.wire import chunked, plain, scalars, unknown, xmlbody
+from addons.wire.asked import STREAM
+from addons.wire.inputevents import SIGNED as EVENTS
 from addons.wire.message import Headers
 from addons.wire.routes import Match, Route
-from addons.wire.scalars import UPGRADE, deny, shown
+from addons.wire.scalars import NO_BODY, UPGRADE, deny, shown
 
 # What SDKs and HTTP itself add, beside what an operation's model names.
 KNOWN_HEADERS = frozenset(
@@ -48,6 +50,7 @@ KNOWN_HEADERS = frozenset(
         "x-amz-glacier-version",
         "x-amz-s3session-token",
         "x-amz-sdk-checksum-algorithm",
+        "x-amz-region-set",
         "x-amz-security-token",
         "x-amz-target",
         "x-amz-trailer",
@@ -206,13 +209,15 @@ def body_parameters(
     """The members that stand in the body; headers by lower-case names. A streamed payload is not among them."""
     route = match.route
     if route.streams:
-        if route.payload and not route.payload[1].serialization.get("eventstream"):
+        if route.events:
+            _check_event_stream(headers)
+        else:
             chunked.unchunk(headers, body)  # its framing is checked, its content is not ours
         return {}
     if "aws-chunked" in chunked.codings(headers) or headers.get("x-amz-decoded-content-length"):
         deny("an aws-chunked body on an operation that has no stream")
     if body is None:
-        deny("the operation's parameters are in the body, which is not there")
+        deny(NO_BODY)
     if route.payload is None and not route.body:
         if body:
             deny("a body on an operation that has none")
@@ -247,6 +252,20 @@ def body_parameters(
         return {}
     _content_type(kind, ("application/json",))
     return _json_members(route, service, plain.json_value(body))
+
+
+def _check_event_stream(headers: Mapping[str, str]) -> None:
+    """The head of an event stream, which nothing else may stand around.
+
+    botocore, which can't make one, sends JSON with its hash instead: that is no event stream, and AWS's to refuse.
+    """
+    kind = headers.get("x-amz-content-sha256", "")
+    if chunked.codings(headers) or {"x-amz-decoded-content-length", "x-amz-trailer"} & headers.keys():
+        deny("an event stream in another coding")
+    if kind.startswith("STREAMING-"):
+        if kind != EVENTS:
+            deny("x-amz-content-sha256 names another kind of streaming than that of event streams")
+        _content_type(headers.get("content-type", "").partition(";")[0].strip().lower(), (STREAM,))
 
 
 def _json_members(route: Route, service: str, value: Any) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Route:
     required_headers: frozenset[str] = frozenset()
 
     @property
+    def events(self) -> bool:
+        """Whether the payload is an event stream."""
+        return self.payload is not None and bool(self.payload[1].serialization.get("eventstream"))
+
+    @property
     def streams(self) -> bool:
         """Whether the payload is a streaming blob or an event stream: never part of the parameters."""
         if self.payload is None:

@@ -18,8 +18,8 @@ class S3Host:
     service: str
     partition: str
     region: str | None  # None: the host names none
-    signing_name: str  # "": SigV4a only (multi-region access points)
-    signing_region: str | None  # None: the credential scope's (s3-accelerate is one host for all regions)
+    signing_name: str
+    signing_region: str | None  # None: the credential scope's (s3-accelerate is one host for all regions); "*": SigV4a
     bucket: str | None = None  # from the host: a bucket's name, or an access point's ARN
     label: str | None = None  # the label in front, where it is an account or a request route
 
@@ -62,8 +62,8 @@ def parse(host: str) -> list[S3Host]:
     def made(service: str, name: str, **more: str | None) -> S3Host:
         return S3Host(service, partition, region, name, signing_region, **more)
 
-    if kind == "accesspoint.s3-global":
-        return [made("s3", "", bucket=left)]
+    if kind == "accesspoint.s3-global":  # signed with SigV4a only; the bucket behind it is not on the wire
+        return [S3Host("s3", partition, None, "s3", "*", bucket=left)] if left else []
     if kind in ("s3", "s3-accelerate"):
         return [made("s3", "s3", bucket=left)]
     if kind.startswith("s3express-control"):

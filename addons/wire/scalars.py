@@ -44,6 +44,7 @@ def shown(name: str) -> str:
     return text if len(text) <= 80 else text[:76] + "..."
 
 
+NO_BODY = "the operation's parameters are in the body, which is not there"  # only the head is
 UPGRADE = "If the SDK is newer than the gateway's botocore, upgrade botocore."
 
 

@@ -127,8 +127,9 @@ class _Reader:
                 prefix, _, local = wire.rpartition(":")
                 attributes[f"{{{XSI}}}{local}" if prefix == "xsi" else local] = name
             else:
-                # Two members with one name (s3 PutBucketNotification, deprecated): the first one modelled wins.
-                members.setdefault(wire, (name, member))
+                # Two of one name (Event and Events of s3 PutBucketNotification, deprecated): the list holds all.
+                if wire not in members or member.serialization.get("flattened"):
+                    members[wire] = (name, member)
         for key, text in element.attrib.items():
             if str(key) not in attributes:
                 deny("an element has an attribute that the model does not know")

@@ -1,4 +1,4 @@
-"""The requests that the wire is measured on: made by real botocore clients, as the round trip of the tests does."""
+"""The requests that the wire is measured on: made by real botocore clients (`round_trip`)."""
 
 import base64
 import json
@@ -12,6 +12,10 @@ from typing import Any
 
 from addons import wire
 from addons.wire import HttpRequest, Undecodable, models
+from scripts.benchmarks.round_trip import canonical, capture, compare
+from scripts.benchmarks.round_trip import captured as recorded
+from scripts.benchmarks.round_trip.capture import Client, frozen, operations
+from scripts.benchmarks.round_trip.parameters import Generator
 
 SMALL: tuple[tuple[str, str, dict[str, Any]], ...] = (  # the five of the goal
     ("dynamodb", "GetItem", {"TableName": "orders", "Key": {"id": {"S": "order-1"}}, "ConsistentRead": True}),
@@ -57,8 +61,6 @@ def line(request: HttpRequest, name: str, timed: bool = False) -> dict[str, Any]
 
 def timed() -> list[dict[str, Any]]:
     """The six requests whose reading is timed."""
-    from tests.wire.capture import Client, frozen
-
     item = {"id": {"S": "order-1"}} | {
         f"attribute-{n:04}": {"S": f"value {n:04} of a customer's order, no. {n % 7}"} for n in range(999)
     }
@@ -70,9 +72,6 @@ def timed() -> list[dict[str, Any]]:
 
 def of_ten_services() -> list[dict[str, Any]]:
     """One request of each of ten services, in the order in which an agent may use them."""
-    from tests.wire.capture import Client, frozen, operations
-    from tests.wire.parameters import Generator
-
     made = []
     with frozen():
         for service in SERVICES:
@@ -85,19 +84,15 @@ def of_ten_services() -> list[dict[str, Any]]:
 
 def captured() -> list[dict[str, Any]]:
     """What AWS CLI v2 and the JavaScript SDK sent (tests/wire/captured)."""
-    from tests.wire import test_captured
-
-    return [found for client in test_captured.CLIENTS for found in test_captured.lines(client)]
+    return [found for client in recorded.CLIENTS for found in recorded.lines(client)]
 
 
 def count_captured() -> Counted:
     """How many of them are read as the calls that were made."""
-    from tests.wire import test_captured
-
     counted = Counted()
-    for client in test_captured.CLIENTS:
-        for each in test_captured.lines(client):
-            problem = test_captured.problem(client, each)
+    for client in recorded.CLIENTS:
+        for each in recorded.lines(client):
+            problem = recorded.problem(client, each)
             counted.requests += 1
             counted.equal += not problem
             counted.identified += not problem or "refused" not in problem
@@ -106,16 +101,14 @@ def count_captured() -> Counted:
 
 
 def services(quick: bool) -> list[str]:
-    """Those whose operations all make their way there and back: a sample, or all that botocore can send to."""
-    from tests.wire import test_round_trip
-
+    """Those whose operations all make their way there and back: a sample, or all."""
     if quick:
-        return list(test_round_trip.SAMPLE)
+        return list(compare.SAMPLE)
     # The largest first, so that no process is left with one of them at the end.
     size = {
         name: sum(f.stat().st_size for f in Path(models.DATA, name).rglob("service-2*")) for name in models.services()
     }
-    return sorted(models.services() - test_round_trip.NOT_SENT, key=lambda name: -size[name])
+    return sorted(models.services(), key=lambda name: -size[name])
 
 
 def count(names: list[str], index: Path) -> Iterator[Counted]:
@@ -132,16 +125,11 @@ def _begin(index: Path) -> None:
 
 def of_service(service: str) -> Counted:
     """One service's operations there and back."""
-    from tests.wire import canonical, capture, test_round_trip
-    from tests.wire.parameters import Generator
-
     counted = Counted()
-    with capture.frozen():
-        client = capture.Client(service)
-        for operation in capture.operations(client):
+    with frozen():
+        client = Client(service)
+        for operation in operations(client):
             for everything in (False, True):
-                if everything and (service, operation) in test_round_trip.NOT_DECODED:
-                    continue
                 counted.requests += 1
                 model = models.operation_model(service, operation)
                 request, _ = client.request(operation, Generator(model, everything).parameters())
@@ -151,7 +139,7 @@ def of_service(service: str) -> Counted:
                     counted.wrong.append(f"{service}:{operation}: refused: {error.reason}")
                     continue
                 counted.identified += (service, operation) in found.candidates
-                problems = test_round_trip.problems(client, service, operation, everything)
+                problems = compare.problems(client, service, operation, everything)
                 counted.equal += not problems
                 where = canonical.difference(request, found)
                 counted.explained += not where

@@ -5,9 +5,10 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -18,7 +19,7 @@ from scripts.cli.written import Unreadable
 if TYPE_CHECKING:
     from addons.wire import Decoded, HttpRequest, HttpResponse
 
-REQUEST = ("candidates", "service", "operation", "region", "params", "refused")  # the members of a line
+REQUEST = ("candidates", "service", "operation", "region", "params", "unknown", "refused")  # the members of a line
 ANSWER = ("output", "error", "refused")
 REFUSED = 1  # the exit code where a request was refused
 
@@ -56,6 +57,10 @@ def decode(
     hide: Annotated[
         bool, typer.Option("--hide", help="Hide sensitive parameters, for reports that others see.")
     ] = False,
+    unknown_members: Annotated[
+        Literal["deny", "allow"],
+        typer.Option(help="What wire.unknown_members says; allow names them under `unknown`."),
+    ] = "deny",
     cache: Annotated[
         Path | None, typer.Option(help="Where the host index is kept; default ~/.cache/sluicegate/wire.")
     ] = None,
@@ -65,11 +70,12 @@ def decode(
         fail("FILE, --flow and --jsonl: one of them")
     if source is None and flow is None and jsonl is None and sys.stdin.isatty():
         fail("name a file with a request, or pipe one in; see `sluicegate decode --help`")
+    unknown = unknown_members == "allow"
     try:
         if jsonl is not None:
-            refused = _lines(jsonl, response, cache)
+            refused = _lines(jsonl, response, cache, unknown)
         else:
-            refused = _show(_few(source, flow, response, operation, cache, hide), as_json)
+            refused = _show(_few(source, flow, response, operation, cache, hide, unknown), as_json)
     except Unreadable as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -84,14 +90,20 @@ decode.__doc__ = EXAMPLES
 
 
 def _few(
-    source: Path | None, flow: str | None, response: bool, operation: str, cache: Path | None, hide: bool
+    source: Path | None,
+    flow: str | None,
+    response: bool,
+    operation: str,
+    cache: Path | None,
+    hide: bool,
+    unknown: bool,
 ) -> Iterator[dict[str, Any]]:
     """The results of one request or answer, or of the flows of a dump."""
     if flow is not None:
         _load(cache)
         for request, answer in written.flows(flow):
-            yield _read(request, hide) if isinstance(request, Unreadable) else (read := _read(request, hide))
-            if response and answer and not isinstance(request, Unreadable) and "refused" not in read:
+            yield (read := _read(request, hide, unknown))
+            if response and answer and "refused" not in read:
                 yield _answer(read["service"], read["operation"], read["protocol"], answer)
         return
     data = sys.stdin.buffer.read() if source in (None, Path("-")) else _bytes(source)
@@ -105,12 +117,12 @@ def _few(
     text = data.lstrip()
     _load(cache)
     if text.startswith((b"curl ", b"curl\t", b"$ curl ")):
-        yield _read(written.curl(data.decode("utf-8", "surrogateescape")), hide)
+        yield _read(written.curl(data.decode("utf-8", "surrogateescape")), hide, unknown)
     else:
-        yield _read(written.raw(data), hide)
+        yield _read(written.raw(data), hide, unknown)
 
 
-def _lines(file: Path, response: bool, cache: Path | None) -> bool:
+def _lines(file: Path, response: bool, cache: Path | None, unknown: bool) -> bool:
     """One result a line, as the lines come: a file of any size takes no more memory."""
     if not response:
         _load(cache)
@@ -118,7 +130,7 @@ def _lines(file: Path, response: bool, cache: Path | None) -> bool:
         with sys.stdin.buffer if file == Path("-") else file.open("rb") as source:
             for text in source:
                 if text.strip():
-                    print(json.dumps(_line(text, response)))
+                    print(json.dumps(_line(text, response, unknown)))
     except BrokenPipeError:
         sys.exit(_quiet())
     except OSError as error:
@@ -126,7 +138,7 @@ def _lines(file: Path, response: bool, cache: Path | None) -> bool:
     return False
 
 
-def _line(text: bytes, response: bool) -> dict[str, Any]:
+def _line(text: bytes, response: bool, unknown: bool) -> dict[str, Any]:
     identity: Any = None
     try:
         given = written.line(text)
@@ -137,21 +149,21 @@ def _line(text: bytes, response: bool) -> dict[str, Any]:
                 raise Unreadable("`service` and `operation` are no text")
             found = _answer(service, name, protocol, written.answer_from_line(given))
         else:
-            found = _read(written.from_line(given), False)
+            found = _read(written.from_line(given), False, unknown)
     except Unreadable as error:
         found = {"refused": str(error)}
     wanted = ANSWER if response else REQUEST
     return {"id": identity} | {name: value for name, value in found.items() if name in wanted}
 
 
-def _read(request: "HttpRequest | Unreadable", hide: bool) -> dict[str, Any]:
+def _read(request: "HttpRequest | Unreadable", hide: bool, unknown: bool) -> dict[str, Any]:
     """What a request is, for a reader, or {"refused", "hint"}."""
     from addons import wire
 
     if isinstance(request, Unreadable):
         return {"refused": str(request)}
     try:
-        decoded: Decoded = wire.decode(request)
+        decoded: Decoded = wire.decode(request, unknown)
     except wire.Undecodable as error:
         kind = wire.host_kind(request.host)
         hint = error.hint
@@ -169,8 +181,25 @@ def _read(request: "HttpRequest | Unreadable", hide: bool) -> dict[str, Any]:
         "region": decoded.region,
         "partition": decoded.partition,
         "protocol": decoded.protocol,
-        "params": plain(wire.hide_sensitive_input(decoded) if hide else decoded.params),
-    }
+        "params": plain(
+            (wire.hide_sensitive_input(decoded) if hide else decoded.params) | _events(decoded, request, hide)
+        ),
+    } | ({"unknown": list(decoded.unknown)} if decoded.unknown else {})
+
+
+def _events(decoded: "Decoded", request: "HttpRequest", hide: bool) -> dict[str, Any]:
+    """The events of a body that is an event stream, under the name of their member: {} where there is none."""
+    from addons.wire import hide_sensitive_input
+    from addons.wire.asked import STREAM
+    from addons.wire.inputevents import input_events, stream_member
+
+    name, media = stream_member(decoded), (request.get("content-type") or "").partition(";")[0]
+    if not name or not request.body or media.strip().lower() != STREAM:
+        return {}
+    events = list(input_events(decoded, request.headers, (request.body,)))
+    if hide:
+        events = [hide_sensitive_input(replace(decoded, params={name: event}))[name] for event in events]
+    return {name: events}
 
 
 def _answer(service: str, operation: str, protocol: str | None, response: "HttpResponse") -> dict[str, Any]:

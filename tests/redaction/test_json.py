@@ -2,14 +2,16 @@
 
 import base64
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addons.redaction import Unredactable, redact
+from addons.redaction import Unredactable, effects, redact
 from addons.redaction.masks import Masker
 from addons.redaction.plain import dumps, loads
+from addons.wire.message import Protocol
 
 from .conftest import KEY, Case, answer
 
@@ -48,6 +50,21 @@ def test_a_blob_stays_base64() -> None:
     case = Case("kms", "Decrypt", "json", "Plaintext")
     out = redact(case.rules, case.decoded, answer(json.dumps(body).encode(), JSON), KEY)
     assert case.parse(out.response)["Plaintext"] == Masker(KEY).text(secret).encode()
+
+
+def test_rpc_v2_json_is_json_and_nothing_else() -> None:
+    # https://smithy.io/2.0/additional-specs/protocols/smithy-rpc-v2.html, with JSON where CBOR is
+    case = Case("secretsmanager", "GetSecretValue", "smithy-rpc-v2-json", "SecretString")
+    body = b'{"Name": "n", "SecretString": "EXAMPLE-PASSWORD"}'
+    out = redact(case.rules, case.decoded, answer(body, "application/json"), KEY)
+    assert json.loads(out.response.body) == {"Name": "n", "SecretString": mask_of("EXAMPLE-PASSWORD")}
+    for kind, other in (("application/cbor", body), ("application/xml", body), ("application/json", b"\xa0")):
+        with pytest.raises(Unredactable):
+            redact(case.rules, case.decoded, answer(other, kind), KEY)
+
+
+def test_every_protocol_has_a_family_of_content_types() -> None:
+    assert set(get_args(Protocol)) == effects._FAMILY.keys()
 
 
 def test_a_map_is_masked_at_its_leaves() -> None:

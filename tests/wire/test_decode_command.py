@@ -17,10 +17,11 @@ from click.testing import CliRunner
 from mitmproxy.io import FlowWriter
 from mitmproxy.test import tflow
 
+from scripts.benchmarks.round_trip.captured import FOLDER
 from scripts.cli import decode as command
 from scripts.cli import one, written
 from tests.wire.conftest import CACHE
-from tests.wire.test_captured import FOLDER
+from tests.wire.framing import event, signed
 
 GET_ITEM = {
     "method": "POST",
@@ -288,12 +289,29 @@ def test_secrets_are_hidden_where_that_is_asked_for() -> None:
     assert "Name: n" in hidden
 
 
+def test_unknown_members_are_refused_or_named() -> None:
+    request = GET_ITEM | {"id": 1, "body": base64.b64encode(b'{"TableName": "orders", "Key": {}, "Newer": 1}').decode()}
+    given = json.dumps(request)
+    for denied in ((), ("--unknown-members", "deny")):
+        assert "Newer" in json.loads(run("--jsonl", "-", *denied, given=given))["refused"]
+    found = json.loads(run("--jsonl", "-", "--unknown-members", "allow", given=given))
+    assert (found["params"], found["unknown"]) == ({"TableName": "orders", "Key": {}}, ["GetItemInput.Newer"])
+    assert "unknown" not in json.loads(run("--jsonl", "-", "--unknown-members", "allow", given=json.dumps(GET_ITEM)))
+    raw = (
+        b"POST / HTTP/1.1\nHost: dynamodb.us-east-1.amazonaws.com\nX-Amz-Target: DynamoDB_20120810.GetItem\n"
+        b'Content-Type: application/x-amz-json-1.0\n\n{"TableName": "orders", "Key": {}, "Newer": 1}'
+    )
+    assert "Newer" in yaml.safe_load(run(given=raw, code=1))["refused"]
+    assert yaml.safe_load(run("--unknown-members", "allow", given=raw))["unknown"] == ["GetItemInput.Newer"]
+    assert "maybe" in run("--unknown-members", "maybe", code=2)
+
+
 def test_wrong_usage_and_help(tmp_path: Path) -> None:
     assert "one of them" in run("a", "--flow", "b", code=2)
     assert "can't be read" in run(str(tmp_path / "none"), code=2)
     assert "can't be read" in run("--jsonl", str(tmp_path / "none"), code=2)
     shown = run("--help")
-    for text in ("Examples", "--flow", "--jsonl", '"candidates"', "--response"):
+    for text in ("Examples", "--flow", "--jsonl", '"candidates"', "--response", "--unknown-members"):
         assert text in shown
 
 
@@ -317,3 +335,39 @@ def test_urls_are_taken_as_they_are() -> None:
     assert written.at("https://a.b/x/../y%2F?q=1#f") == ("a.b", "/x/../y%2F?q=1")
     assert written.at("https://user:pw@a.b") == ("a.b", "/")
     assert written.at("a.b?x") == ("a.b", "/?x")
+
+
+def polly(data: bytes) -> dict[str, Any]:
+    return {
+        "method": "POST",
+        "url": "https://polly.us-east-1.amazonaws.com/v1/synthesisStream",
+        "headers": [
+            ["Content-Type", "application/vnd.amazon.eventstream"],
+            ["x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-EVENTS"],
+            ["x-amzn-Engine", "generative"],
+            ["x-amzn-OutputFormat", "mp3"],
+            ["x-amzn-VoiceId", "Joanna"],
+        ],
+        "body": base64.b64encode(data).decode(),
+    }
+
+
+def test_the_events_of_a_request_are_shown() -> None:
+    sent = signed(event("TextEvent", {"Text": "hello"}), event("CloseStreamEvent", {}))
+    whole, head, cut = lines(polly(sent), polly(b""), polly(sent[:-1]))
+    assert (whole["service"], whole["operation"]) == ("polly", "StartSpeechSynthesisStream")
+    assert whole["params"] == head["params"] | {
+        "ActionStream": [{"TextEvent": {"Text": "hello"}}, {"CloseStreamEvent": {}}]
+    }
+    assert "breaks off inside a message" in cut["refused"]
+
+
+def test_hidden_events_keep_their_shape(tmp_path: Path) -> None:
+    given = polly(signed(event("TextEvent", {"Text": "x" * 5_000})))
+    head = "".join(f"{name}: {value}\r\n" for name, value in given["headers"])
+    file = tmp_path / "request"
+    line = "POST /v1/synthesisStream HTTP/1.1\r\nHost: polly.us-east-1.amazonaws.com\r\n"
+    file.write_bytes(f"{line}{head}\r\n".encode() + base64.b64decode(given["body"]))
+    found = json.loads(run(str(file), "--json", "--hide"))
+    assert found["params"]["ActionStream"][0]["TextEvent"]["Text"].startswith("xxx")
+    assert len(found["params"]["ActionStream"][0]["TextEvent"]["Text"]) < 2_100

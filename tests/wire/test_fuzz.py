@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from addons import wire
 from addons.wire import Decoded, HttpRequest, Undecodable, models
-from tests.wire.capture import Client, frozen
-from tests.wire.parameters import Generator
+from scripts.benchmarks.round_trip.capture import Client, frozen
+from scripts.benchmarks.round_trip.parameters import Generator
 from tests.wire.requests import CBOR, DYNAMODB, IAM, LAMBDA, S3
 
 SEEDS = (

@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointProviderError, EndpointVariantError
 
 from addons import wire
 from addons.wire import Undecodable, hosts, models
-from tests.wire.capture import Client, frozen
+from scripts.benchmarks.round_trip.capture import Client, frozen
 from tests.wire.requests import ask
 
 REGIONS = {
@@ -115,9 +115,53 @@ def test_s3_acceleration_takes_the_scopes_region() -> None:
         wire.decode(ask(host, "GET", "/k", headers={"Authorization": scope.format("cn-north-1")}))
 
 
-def test_multi_region_access_points_are_refused() -> None:
-    with pytest.raises(Undecodable, match="SigV4a"):
-        wire.decode(ask("mfzwi23gnjvgw.mrap.accesspoint.s3-global.amazonaws.com", "GET", "/k"))
+@pytest.mark.parametrize(
+    ("host", "target", "service", "name"),
+    [
+        ("mfzwi23gnjvgw.mrap.accesspoint.s3-global.amazonaws.com", "/k", "s3", "GetObject"),
+        ("abc.endpoint.events.amazonaws.com", "/", "events", "PutEvents"),
+        ("abcde.veo.endpoint.events.amazonaws.com", "/", "events", "PutEvents"),  # the API reference's EndpointId
+        ("abcdef12.g3h.endpoints.email.global.api.aws", "/v2/email/outbound-emails", "ses", "SendEmail"),
+        ("abc.endpoints.email.global.api.aws", "/v2/email/outbound-emails", "ses", "SendEmail"),
+    ],
+)
+def test_multi_region_endpoints_take_sigv4a_for_all_regions_only(
+    host: str, target: str, service: str, name: str
+) -> None:
+    """The authSchemes of their rule sets: sigv4a alone, signingRegionSet ["*"]."""
+    event = {"x-amz-target": "AWSEvents.PutEvents", "content-type": "application/x-amz-json-1.1"}
+    headers, body = (event, b'{"Entries":[]}') if service == "events" else ({}, b"")
+    if service == "ses":
+        headers, body = {"content-type": "application/json"}, b'{"Content":{}}'
+    method = "GET" if service == "s3" else "POST"
+
+    def asked(algorithm: str, scope: str, regions: str | None) -> wire.Decoded:
+        more = {
+            "Authorization": f"{algorithm} Credential=A/20260102/{scope}aws4_request, SignedHeaders=host, Signature=0"
+        }
+        more |= {"x-amz-region-set": regions} if regions else {}
+        return wire.decode(ask(host, method, target, headers=headers | more, body=body))
+
+    found = asked("AWS4-ECDSA-P256-SHA256", f"{service}/", "*")
+    assert (found.operation, found.signing_name, found.signing_region, found.region) == (name, service, "*", "*")
+    for scope, regions in ((f"{service}/", None), (f"{service}/", "us-east-1"), ("iam/", "*")):
+        with pytest.raises(Undecodable):
+            asked("AWS4-ECDSA-P256-SHA256", scope, regions)
+    with pytest.raises(Undecodable, match="credential scope"):
+        asked("AWS4-HMAC-SHA256", f"us-east-1/{service}/", None)
+
+
+def test_sigv4a_is_taken_where_its_region_set_covers_the_hosts() -> None:
+    def asked(regions: str) -> wire.Decoded:
+        value = "AWS4-ECDSA-P256-SHA256 Credential=A/20260102/s3/aws4_request, SignedHeaders=host, Signature=0"
+        more = {"Authorization": value, "x-amz-region-set": regions}
+        return wire.decode(ask("b.s3.us-west-2.amazonaws.com", "GET", "/k", headers=more))
+
+    for regions in ("*", "us-west-2", "us-east-1,us-west-2"):
+        assert asked(regions).signing_region == "us-west-2"
+    for regions in ("us-east-1", "us-*", "us-east-1,us-west-1", "us-west-2x"):
+        with pytest.raises(Undecodable, match="credential scope"):
+            asked(regions)
 
 
 def test_directory_buckets_are_listed_at_their_own_host() -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from addons import wire
 from addons.wire import Decoded, HttpRequest, Undecodable, models
-from tests.wire.canonical import canonical, encoded, streams
-from tests.wire.capture import Client, frozen
-from tests.wire.parameters import Generator
+from scripts.benchmarks.round_trip.canonical import canonical, encoded, streams
+from scripts.benchmarks.round_trip.capture import Client, frozen
+from scripts.benchmarks.round_trip.parameters import Generator
 
 SEEDS: tuple[tuple[str, str], ...] = (
     ("cloudfront", "CreateInvalidation"),

@@ -13,8 +13,8 @@ from botocore.model import ServiceModel
 from botocore.serialize import create_serializer
 
 from addons.wire import HttpRequest, models, routes
-from tests.wire.canonical import form
-from tests.wire.parameters import Generator
+from scripts.benchmarks.round_trip.canonical import form
+from scripts.benchmarks.round_trip.parameters import Generator
 from tests.wire.requests import LAMBDA, ask, decoded, form_ask, read, refused
 
 OLD_DATA = Path(os.environ.get("SLUICEGATE_OLD_MODELS", "/usr/lib/python3/dist-packages/awscli/botocore/data"))

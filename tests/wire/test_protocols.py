@@ -8,11 +8,12 @@ import cbor2
 import pytest
 
 from addons import wire
-from addons.wire import Undecodable, models
+from addons.wire import HttpResponse, Undecodable, models
+from addons.wire.answers import decode_answer
 from addons.wire.errors import refusal
-from tests.wire.canonical import streams
-from tests.wire.capture import Client, frozen, operations
-from tests.wire.parameters import Generator
+from scripts.benchmarks.round_trip.canonical import streams
+from scripts.benchmarks.round_trip.capture import Client, frozen, operations
+from scripts.benchmarks.round_trip.parameters import Generator
 from tests.wire.requests import CBOR, DYNAMODB, LAMBDA, ask, cbor_ask, decoded, read, refused
 
 KINESIS = "kinesis.us-east-1.amazonaws.com"
@@ -39,6 +40,18 @@ class TestKinesisInCbor:
         assert found.params["Timestamp"] == datetime(2023, 11, 14, 22, 13, 20, 123_000, UTC)
         for value in (1.5, "1700000000", cbor2.CBORTag(1, 1.5), cbor2.CBORTag(0, "2023-11-14T22:13:20Z"), 10**13):
             refused(kinesis("GetShardIterator", body | {"Timestamp": value}))
+
+    def test_milliseconds_as_the_sdks_write_and_read_them(self) -> None:
+        """`writeTag(1); writeNumber(instant.toEpochMilli())` in SdkCborGenerator: c1, then a 64-bit integer."""
+        at, moment = bytes.fromhex("c11b0000018bcfe5687b"), datetime(2023, 11, 14, 22, 13, 20, 123_000, UTC)
+        arn = bytes([0x78, len(STREAM)]) + STREAM.encode()
+        body = b"\xa4\x69StreamARN" + arn + b"\x67ShardId\x61s\x69Timestamp" + at
+        body += b"\x71ShardIteratorType\x6cAT_TIMESTAMP"
+        request = replace(kinesis("GetShardIterator", {}), body=body)
+        assert decoded(request).params["Timestamp"] == moment
+        answer = b"\xa1\x67Records\x81\xa1\x78\x1bApproximateArrivalTimestamp" + at
+        found = decode_answer("kinesis", "GetRecords", "json", HttpResponse(200, (("Content-Type", CBOR_1_1),), answer))
+        assert found.output == {"Records": [{"ApproximateArrivalTimestamp": moment}]}
 
     @pytest.mark.parametrize("body", [{"StreamName": 1}, {"streamName": "a"}, {"StreamName": b"a"}, [], "a"])
     def test_refused(self, body: Any) -> None:

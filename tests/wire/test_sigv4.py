@@ -74,7 +74,7 @@ def test_a_signed_request_passes_and_its_parts_are_read() -> None:
         (None, "MissingAuthenticationToken", "AWS_WEB_IDENTITY_TOKEN_FILE"),
         ("AWS AKID:c2lnbmF0dXJl", "IncompleteSignature", 's3v4"'),
         ("AWS3-HTTPS AWSAccessKeyId=AKID,Algorithm=HmacSHA256,Signature=x", "IncompleteSignature", "update the SDK"),
-        ("AWS4-ECDSA-P256-SHA256 Credential=A/20260301/s3/aws4_request", "IncompleteSignature", "PREFERENCE=sigv4"),
+        ("AWS4-ECDSA-P256-SHA256 Credential=A/20260301/s3/aws4_request", "IncompleteSignature", "SignedHeaders"),
         ("Bearer token", "IncompleteSignature", "AWS_BEARER_TOKEN_BEDROCK"),
         ("Basic dXNlcjpwYXNz", "IncompleteSignature", "does not know"),
         ("AWS4-HMAC-SHA256 Credential=A/20260301/us-east-1/s3/aws4_request", "IncompleteSignature", "SignedHeaders"),
@@ -90,17 +90,20 @@ def test_other_ways_of_signing_are_refused_and_told_what_to_do(value: str | None
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00", "presigned URL"),
-        ("/?x-amz-signature=00", "presigned URL"),
-        ("/?X%2DAmz%2DSignature=00", "presigned URL"),
-        ("/?X-Amz-Security-Token=x", "presigned URL"),
+        ("/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00", "no SigV4"),
+        ("/?x-amz-signature=00", "spelled so"),
+        ("/?X%2DAmz%2DSignature=00", "spelled so"),
+        ("/?X-Amz-Security-Token=x", "no SigV4"),
         ("/?AWSAccessKeyId=AKID&Signature=x&Expires=1", "s3v4"),
     ],
 )
-def test_signatures_in_the_query_are_refused_with_and_without_a_header(target: str, says: str) -> None:
-    check(request(target="/?plain=1"))
-    assert says in refused(request(target=target)).message
-    assert says in refused(changed(request(target=target), "authorization", None)).message
+def test_parts_of_a_signature_in_the_query_are_refused_with_and_without_a_header(target: str, says: str) -> None:
+    good = request(target="/?plain=1")
+    check(good)
+    assert "signed twice" in refused(replace(good, target=target)).message
+    assert says in refused(changed(replace(good, target=target), "authorization", None)).message
+    with pytest.raises(ValueError, match="still signed in its query"):
+        request(target=target)
 
 
 def test_a_version_2_signature_in_the_form_is_named() -> None:
@@ -234,8 +237,18 @@ def test_the_operations_that_take_unsigned_bodies_are_those_of_the_models() -> N
 @pytest.mark.parametrize(
     "payload", ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"]
 )
-def test_signed_chunks_are_refused_and_say_what_to_send(payload: str) -> None:
-    assert "chunk-signed" in refused(request(("x-amz-content-sha256", payload), service="s3")).message
+def test_signed_chunks_are_taken_only_where_they_stream(payload: str) -> None:
+    """Whoever passes a stream on checks and signs its chunks: addons/wire/chunks.py."""
+    whole = request(("x-amz-content-sha256", payload), service="s3")
+    assert "chunk-signed" in refused(whole).message
+    check(replace(whole, body=None))
+    other = request(("x-amz-content-sha256", payload), service="glacier")
+    assert "chunk-signed" in refused(replace(other, body=None)).message
+    ecdsa = payload.replace("HMAC-SHA256", "ECDSA-P256-SHA256")
+    assert (
+        "unsigned trailer"
+        in refused(replace(request(("x-amz-content-sha256", ecdsa), service="s3"), body=None)).message
+    )
 
 
 def test_an_s3_express_session_is_refused() -> None:
@@ -298,7 +311,7 @@ def test_nothing_is_signed_for_an_endpoint_that_takes_no_signature(service: str,
 
 
 def test_the_memoised_signing_keys_are_bounded_and_not_shown() -> None:
-    assert sigv4._signing_key.cache_info().maxsize == 4096
+    assert sigv4.signing_key.cache_info().maxsize == 4096
     request()
-    assert SECRET not in repr(sigv4._signing_key)
+    assert SECRET not in repr(sigv4.signing_key)
     assert SECRET not in repr(parse_authorization(request()))

@@ -16,9 +16,9 @@ from addons import wire
 from addons.wire import HttpRequest, HttpResponse, Undecodable, hosts, models
 from addons.wire.answers import decode_answer
 from addons.wire.hosts import Candidate
+from scripts.benchmarks.round_trip.compare import plain, same
 from tests.wire import botocore_vectors
 from tests.wire.botocore_vectors import Vector, typed
-from tests.wire.test_round_trip import plain, same
 
 FILLED_IN = "00000000-0000-4000-8000-000000000000"  # the vectors' idempotency token
 

@@ -1,6 +1,9 @@
 """Requests as real botocore clients make them, caught before they are sent: every client-side handler has been at work.
 
 The clock and UUIDs stand still, nothing is read from the environment, no socket is opened.
+
+What a call means is told by botocore, never by the reader: the parameters as they stand when the request is built, and
+what later handlers put into it or took out of it, as its form's fields and its headers show.
 """
 
 import contextlib
@@ -13,10 +16,12 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
+import botocore.auth
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.loaders import Loader
+from botocore.model import OperationModel
 from botocore.serialize import create_serializer
 
 from addons.wire import models
@@ -28,6 +33,7 @@ ENDPOINTS = {  # services that ask for an endpoint of their own, or would look o
     "timestream-write": "https://ingest.timestream.us-east-1.amazonaws.com",
     "cloudsearchdomain": "https://search-films-abc123.us-east-1.cloudsearch.amazonaws.com",
 }
+FRAMING = frozenset({"content-length", "content-encoding"})  # of HTTP and of aws-chunked: no parameters
 
 
 @cache
@@ -36,6 +42,27 @@ def loader() -> Loader:
     made = Loader(include_default_search_paths=False)
     made.search_paths.append(models.DATA)
     return made
+
+
+class SigV4a(botocore.auth.SigV4Auth):  # type: ignore[misc]  # botocore has no types
+    """SigV4a's marks, of botocore's own signer for SigV4: its scope has no region, which stands in a header.
+
+    botocore needs awscrt for the signature. It is not verified here, so that it may be SigV4's.
+    """
+
+    def scope(self, request: Any) -> str:
+        day = request.context["timestamp"][:8]
+        return f"{self.credentials.access_key}/{day}/{self._service_name}/aws4_request"
+
+    def _modify_request_before_signing(self, request: Any) -> None:
+        super()._modify_request_before_signing(request)
+        request.headers["X-Amz-Region-Set"] = self._region_name
+
+    def _inject_signature_to_request(self, request: Any, signature: str) -> Any:
+        super()._inject_signature_to_request(request, signature)
+        name = request.headers["Authorization"].replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")
+        request.headers.replace_header("Authorization", name)
+        return request
 
 
 class Caught(Exception):
@@ -48,10 +75,11 @@ class Caught(Exception):
 
 @contextlib.contextmanager
 def frozen() -> Iterator[None]:
-    """Stop the clock and the UUIDs of botocore."""
+    """Stop the clock and the UUIDs of botocore; it signs with SigV4a too."""
     with (
         mock.patch("botocore.auth.get_current_datetime", return_value=NOW.replace(tzinfo=None)),
         mock.patch("uuid.uuid4", return_value=uuid.UUID(int=7)),
+        mock.patch.dict(botocore.auth.AUTH_TYPE_MAPS, v4a=SigV4a),
     ):
         yield
 
@@ -81,10 +109,13 @@ class Client:
         if protocol:
             self._speak(protocol)
         self.expected: dict[str, Any] = {}
+        self._form: dict[str, Any] = {}
         events = self.client.meta.events
         # The parameters as they stand after botocore's own before-parameter-build handlers.
         self._convert = self.client._convert_to_request_dict
         self.client._convert_to_request_dict = self._expect
+        self._make = self.client._make_request
+        self.client._make_request = self._called
         events.register_first("before-send.*.*", self._catch)
 
     def _speak(self, protocol: str) -> None:
@@ -93,18 +124,41 @@ class Client:
 
     def _expect(self, api_params: dict[str, Any], **options: Any) -> Any:
         self.expected = copy.deepcopy(api_params)
-        return self._convert(api_params=api_params, **options)
+        made = self._convert(api_params=api_params, **options)
+        self._form = dict(made["body"]) if isinstance(made["body"], dict) else {}
+        return made
+
+    def _called(self, model: OperationModel, made: dict[str, Any], context: Any) -> Any:
+        """Handlers may have changed the form since (a copy between regions: presigned for the other one)."""
+        form = made["body"]
+        if isinstance(form, dict) and form.keys() != self._form.keys():
+            serializer = self.client._serializer._serializer  # within the one that validates
+            for name, member in model.input_shape.members.items():
+                key = serializer._get_serialized_name(member, name)
+                if key in self._form and key not in form:
+                    del self.expected[name]
+                elif key in form and key not in self._form:
+                    self.expected[name] = form[key]
+        return self._make(model, made, context)
 
     def _catch(self, request: Any, **_: Any) -> None:
         raise Caught(request)
 
     def request(self, operation: str, params: dict[str, Any]) -> tuple[HttpRequest, dict[str, Any]]:
-        """The request of one call, and the parameters as they stood when it was built."""
+        """The request of one call, and the parameters that it was sent with."""
         try:
             self.client._make_api_call(operation, params)
         except Caught as caught:
-            return as_request(caught.request), self.expected
-        raise AssertionError("nothing was sent")
+            made = as_request(caught.request)
+        else:
+            raise AssertionError("nothing was sent")
+        shape = self.client.meta.service_model.operation_model(operation).input_shape
+        headers = {name.lower(): value for name, value in made.headers}
+        for name, member in shape.members.items() if shape else ():
+            header = member.serialization.get("name", name).lower()
+            if member.serialization.get("location") == "header" and header in headers and header not in FRAMING:
+                self.expected.setdefault(name, headers[header])  # a checksum, a content type: of the client itself
+        return made, self.expected
 
 
 def as_request(prepared: Any) -> HttpRequest:
@@ -123,5 +177,5 @@ def as_request(prepared: Any) -> HttpRequest:
 
 
 def operations(client: Client) -> list[str]:
-    """The operations that a botocore client offers, by their model's names."""
-    return sorted(client.client.meta.method_to_api_mapping.values())
+    """All operations of a service, those among them that botocore's clients have no method for (event-stream input)."""
+    return sorted(client.client.meta.service_model.operation_names)
