@@ -11,14 +11,15 @@ from mitmproxy import http
 
 from addons import wire
 from addons.call import Call, Refusal, passing
-from addons.flows import put_response, refuse
+from addons.flows import put_request, put_response, refuse
 from addons.identity import exchange
 from addons.identity.refusal import Refused
+from addons.identity.replay import Replays
 from addons.identity.session import Session
 from addons.services import Services
 from addons.wire import sigv4
 
-SIGNING_IN = 4  # tokens verified at one time
+SIGNING_IN = 4  # tokens of one issuer verified at one time
 LARGEST = 64 << 10  # bytes of a sign-in; a token has 20,000 characters at most
 
 
@@ -27,10 +28,12 @@ class Authenticate:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        # Not the loop's own threads: tokens that wait for an issuer, good or bad, would keep all else waiting.
-        self.threads = ThreadPoolExecutor(SIGNING_IN, "sign-in")
+        self.replays = Replays()
+        # Not the loop's own threads: tokens that wait for an issuer, good or bad, would keep all else waiting, and in
+        # one pool they would keep the tokens of all other issuers waiting.
+        self.threads: dict[str, ThreadPoolExecutor] = {}
 
-    async def request(self, flow: http.HTTPFlow) -> None:
+    async def aws_call(self, flow: http.HTTPFlow) -> None:
         """Answer a sign-in, or verify a signature; refuse everything else."""
         if (call := passing(flow)) is None:
             return
@@ -38,7 +41,7 @@ class Authenticate:
             if call.private:
                 await self._sign_in(flow, call)
             else:
-                call.session = self._verify(call)
+                call.session = self._verify(flow, call)
         except Refused as error:
             refuse(flow, call, Refusal("authenticate", error.code, error.message, error.status))
         except sigv4.SignatureRefused as error:
@@ -47,19 +50,34 @@ class Authenticate:
             text = f"{error.reason}. {error.hint}".strip()
             refuse(flow, call, Refusal("authenticate", "AccessDenied", text))
 
-    def _verify(self, call: Call) -> Session:
+    def _verify(self, flow: http.HTTPFlow, call: Call) -> Session:
         assert call.request
         authorization = sigv4.parse_authorization(call.request)
         call.access_key = authorization.access_key
         now = time.time()
         session, secret = self.services.ring.unseal(authorization.access_key, authorization.token or "", now=now)
-        sigv4.verify(call.request, authorization, secret, now=datetime.fromtimestamp(now, UTC))
-        if session.role not in self.services.rules.roles(session.groups):
-            raise Refused("AccessDenied", f"the groups of {session.subject} no longer have the role {session.role}.")
+        signed = sigv4.verify(call.request, authorization, secret, now=datetime.fromtimestamp(now, UTC))
+        session = self.services.current(session)
+        self.services.shared.check(session)
+        self.services.callers.check(flow.client_conn, session)
+        self.replays.check(
+            f"{authorization.access_key} {signed}",
+            call.request.get("amz-sdk-invocation-id"),
+            call.request.get("amz-sdk-request"),
+            until=sigv4.good_until(authorization),
+            now=now,
+        )
+        self.services.shared.saw(session)
+        if authorization.expires is not None:
+            # From here on it is the call that its URL asks for: nobody sees or sends the URL's own signature again.
+            call.request = sigv4.in_headers(call.request, authorization)
+            put_request(flow, call.request)
         return session
 
     async def _sign_in(self, flow: http.HTTPFlow, call: Call) -> None:
         assert call.request
+        # It goes no further: what shows flows from here on (mitmdump prints URLs) has no token to show.
+        flow.request.path, flow.request.raw_content = flow.request.path.partition("?")[0], b""
         if len(call.request.body or b"") > LARGEST:  # before it is read: anybody can send it
             raise Refused("MissingAuthenticationToken", "this request is not signed, and too large for a sign-in.")
         call.decoded = wire.decode(call.request)
@@ -68,9 +86,7 @@ class Authenticate:
                 "MissingAuthenticationToken",
                 "this request is not signed. Sign in with AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN.",
             )
-        rules, account = self.services.rules, self.services.account
-        assert account
-        params = call.decoded.params
+        rules, params = self.services.rules, call.decoded.params
         # What is written down is who was asked for, never the token.
         named = {name: value for name, value in params.items() if name in ("RoleArn", "RoleSessionName")}
         call.decoded = replace(call.decoded, params=named)
@@ -81,12 +97,17 @@ class Authenticate:
                 verifier=self.services.verifier,
                 ring=self.services.ring,
                 roles_of=rules.roles,
-                account=account,
+                account=self.services.account_of_role(str(params.get("RoleArn"))),
                 duration=int(rules.gateway.config.identity.session.duration),
                 now=time.time(),
                 request_id=call.id,
             )
-            answer, session = await asyncio.get_running_loop().run_in_executor(self.threads, exchanged)
+            issuer = self.services.verifier.issuer_of(exchange.token_of(params))
+            if issuer not in self.threads:
+                self.threads[issuer] = ThreadPoolExecutor(SIGNING_IN, "sign-in")
+            answer, session = await asyncio.get_running_loop().run_in_executor(self.threads[issuer], exchanged)
+            self.services.shared.check(session)
+            self.services.callers.check(flow.client_conn, session)
         except Refused as error:
             await self.services.ledger.event(
                 "sign-in-failed", code=error.code, message=error.message, sourceIPAddress=call.source
@@ -102,5 +123,6 @@ class Authenticate:
             sessionId=session.id,
             sourceIPAddress=call.source,
         )
+        self.services.shared.saw(session, signed_in=True)
         call.session, call.answered = session, True
         put_response(flow, answer)

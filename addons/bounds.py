@@ -9,6 +9,7 @@ mitmproxy ("FIXME: protect against header size DoS"). Both are private methods o
 
 import asyncio
 import gc
+import time
 from collections.abc import Generator
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -133,8 +134,11 @@ class Bounds:
 
     server_connect_error = server_connected
 
-    def request(self, flow: http.HTTPFlow) -> None:
-        """Give a call that is about to leave `upstream.read_timeout` until its answer begins."""
+    def aws_call(self, flow: http.HTTPFlow) -> None:
+        """Give a call that is about to leave `upstream.read_timeout` until its answer begins.
+
+        One whose body streams has that time again from each piece: a client or an upstream that stalls is given up.
+        """
         call = call_of(flow)
         if call is not None and call.sent and not call.refusal:
             self._wait(flow)
@@ -158,8 +162,17 @@ class Bounds:
             asyncio.get_running_loop().call_later(1, gc.collect)
 
     def _wait(self, flow: http.HTTPFlow) -> None:
-        wait = self.services.rules.gateway.config.upstream.read_timeout
-        self.answering[flow] = asyncio.get_running_loop().call_later(wait, abort_upstream, flow)
+        self._later(flow, self.services.rules.gateway.config.upstream.read_timeout)
+
+    def _later(self, flow: http.HTTPFlow, wait: float) -> None:
+        self.answering[flow] = asyncio.get_running_loop().call_later(wait, self._overdue, flow)
+
+    def _overdue(self, flow: http.HTTPFlow) -> None:
+        call, wait = call_of(flow), self.services.rules.gateway.config.upstream.read_timeout
+        if call and call.upload and (left := call.upload.moved + wait - time.monotonic()) > 0:
+            self._later(flow, left)
+        else:
+            abort_upstream(flow)
 
     def _stop(self, flow: http.HTTPFlow) -> bool:
         timer = self.answering.pop(flow, None)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from mitmproxy import http
+from mitmproxy import hooks, http
 
 from addons.approvals.tickets import Ticket
 from addons.identity.session import Session
+from addons.upload import Upload
 from addons.wire import Decoded, Headers, HttpRequest
 from policy.model import Decision
 
@@ -52,6 +53,7 @@ class Call:
     id: str = field(default_factory=event_id)
     started: float = field(default_factory=time.time)
     request: HttpRequest | None = None
+    upload: Upload | None = None  # its body streams, so that the head alone decides; else it is part of `request`
     private: bool = False  # carries a token or a minted secret: kept out of the web view and the recording
     session: Session | None = None
     access_key: str | None = None  # the synthetic key that signed
@@ -62,13 +64,23 @@ class Call:
     refusal: Refusal | None = None
     answered: bool = False  # by the gateway itself: the sign-in
     intended: bool = False  # an intent is durable
+    signed_as: dict[str, str] = field(default_factory=dict)  # {"role", "sessionPolicy"} where a role was assumed for it
+    added: Headers = ()  # sent, though the agent did not send them
     sent: bool = False  # bytes may have reached AWS
     upstream_status: int | None = None
     head: Headers = ()  # the answer's headers, until it is masked
     streams: bool = False  # the answer is passed on as it comes
     masked: tuple[dict[str, Any], ...] = ()
+    returned: str | None = None  # the synthetic access key that stands for the credentials in the answer
     streamed: int | None = None  # bytes delivered by a streamed answer
     recorded: bool = False  # the outcome line is durable
+
+
+@dataclass
+class AwsCallHook(hooks.Hook):
+    """There is enough of a call to decide on it: the hook of the steps, `aws_call`. arrival.py tells when."""
+
+    flow: http.HTTPFlow
 
 
 _calls: WeakKeyDictionary[http.HTTPFlow, Call] = WeakKeyDictionary()

@@ -13,9 +13,23 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
+from addons.identity.groups import Pattern, Rule
+from addons.identity.urls import is_acceptable
 from policy import strict
-from policy.problems import Invalid, Problem
+from policy.problems import Invalid, Problem, near
 
+# Issuers whose tokens strangers get, too: the claims that tell one's own from theirs, and which part of each does.
+SHARED_ISSUERS = {
+    "https://token.actions.githubusercontent.com": {
+        "sub": 1,  # repo:OWNER/NAME:...
+        "repository": 0,
+        "repository_id": 0,
+        "repository_owner": 0,
+        "repository_owner_id": 0,
+    },
+    "https://gitlab.com": {"sub": 1, "project_path": 0, "project_id": 0, "namespace_path": 0, "namespace_id": 0},
+    "https://accounts.google.com": {"sub": 0, "email": -1, "hd": 0},
+}
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
 
 
@@ -99,11 +113,40 @@ class Web:
 
 @dataclass(frozen=True, slots=True)
 class OidcIssuer:
-    """One OIDC provider whose tokens sign agents in."""
+    """One OIDC provider whose tokens sign agents in.
+
+    `groups_claim`: the claim that lists groups; null where tokens have none. `groups_from`: rules over other claims.
+    `jwks_uri`: where the keys are, if that is another origin than the issuer's. `ca`: whose certificates it has.
+    """
 
     issuer: Url
     audience: str = "sluicegate"
-    groups_claim: str = "groups"
+    groups_claim: str | None = "groups"
+    groups_from: list[Rule] = field(default_factory=list)
+    jwks_uri: Url | None = None
+    ca: Path | None = None
+
+    def __post_init__(self) -> None:
+        for url in (self.issuer, self.jwks_uri):
+            if url and not is_acceptable(url):
+                raise ValueError(
+                    f"{url!r} must be https, or http on loopback: who can change its answers can be anybody"
+                )
+        if not self.audience.strip():
+            raise ValueError("audience is empty: name one that stands for this gateway alone")
+        if self.audience.rstrip("/").endswith(("amazonaws.com", "amazonaws.com.cn")):
+            raise ValueError("audience is AWS's: a token that was made for AWS would sign in here; name your own")
+        owners = SHARED_ISSUERS.get(self.issuer, {})
+        for rule in self.groups_from if owners else ():
+            if not any(name in owners and tells(what, owners[name]) for name, what in rule.claims.items()):
+                says = f"everybody can get tokens of {self.issuer}"
+                raise ValueError(f"{says}: the rule for {rule.group} must say whose, by one of {', '.join(owners)}")
+
+
+def tells(what: object, index: int) -> bool:
+    """Whether a pattern says what one part of a claim is."""
+    parts = what.parts if isinstance(what, Pattern) else []
+    return -len(parts) <= index < len(parts) and parts[index] != "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +167,16 @@ class IdentitySettings:
     local: bool = False
     issuers: list[OidcIssuer] = field(default_factory=list)
     session: SessionSettings = SessionSettings()
+    proxy_authorization: Literal["off", "required"] = (
+        "off"  # a web identity token as the proxy's password: a second proof
+    )
 
     def __post_init__(self) -> None:
         if not self.local and not self.issuers:
             raise ValueError("nobody could sign in: set `local: true` or name an issuer")
+        names = [issuer.issuer for issuer in self.issuers]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the issuer {min(twice)} stands twice: give it one entry, with all of its rules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +196,48 @@ class Upstream:
     ca: Path | None = None
     connect_timeout: Duration = Duration(10)
     read_timeout: Duration = Duration(300)
+    accounts: dict[str, list[str]] = field(default_factory=dict)  # other accounts -> patterns of their buckets' names
 
     def __post_init__(self) -> None:
+        for account, buckets in self.accounts.items():
+            if not re.fullmatch("[0-9]{12}", account):
+                raise ValueError(f"upstream.accounts: {account!r} is no account, which has twelve digits")
+            for bucket in buckets:
+                if not re.fullmatch(r"[a-z0-9.*-]{3,63}", bucket):
+                    raise ValueError(f"upstream.accounts: {bucket!r} is no bucket's name, or pattern such as acme-*")
+        if len(self.accounts) > 20:
+            raise ValueError("upstream.accounts lists more than 20 accounts")
         for url in (self.endpoint, self.proxy):
             if url and urlsplit(url).path not in ("", "/"):
                 raise ValueError(f"{url!r} has a path: only its scheme, host and port can be used")
 
 
 @dataclass(frozen=True, slots=True)
+class Assume:
+    """A role that is assumed for each session, so that AWS knows and limits it too.
+
+    `session_policy`: `policy` sends what the group's policies say, as far as AWS's limits go; `call` the needs of each
+    call, at the price of a call to STS for whatever is new; `none` leaves it to the role.
+    """
+
+    role: str
+    external_id: str | None = None
+    session_policy: Literal["policy", "call", "none"] = "policy"
+
+    def __post_init__(self) -> None:
+        if not ROLE_ARN.fullmatch(self.role):
+            raise ValueError(f"{self.role!r} is no role ARN: write arn:aws:iam::111122223333:role/NAME")
+        if self.external_id is not None and not re.fullmatch(r"[\w+=,.@:/-]{2,1224}", self.external_id, re.ASCII):
+            raise ValueError(r"external_id must be 2 to 1224 characters of [\w+=,.@:/-]")
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """What a group may do, and the roles that its members may sign in to."""
+    """What a group may do, the roles that its members may sign in to, and the role that is assumed for them."""
 
     policies: list[str]
     roles: list[str]
+    assume: Assume | None = None  # None: the gateway's own credentials
 
     def __post_init__(self) -> None:
         for role in self.roles:
@@ -179,7 +257,8 @@ class Limits:
     """What agents may make the gateway keep: bytes in memory, connections, questions. Streamed answers are not kept."""
 
     head: Size = Size(64 << 10)  # a request line with its headers
-    body: Size = Size(32 << 20)  # of one request
+    body: Size = Size(32 << 20)  # of one request that is read whole
+    upload: Size = Size(5 << 30)  # of one that streams; what S3 takes at once
     answer: Size = Size(64 << 20)  # of one answer
     buffered: Size = Size(512 << 20)  # all bodies over 256 KB at one time
     connections: int = 4_000  # at one time, as far as the process has file descriptors (2 each)
@@ -253,6 +332,11 @@ class Config:
     sessions: Sessions = Sessions()
 
     def __post_init__(self) -> None:
+        found: dict[str, str] = {}
+        for name, group in self.groups.items():
+            for role in group.roles:
+                if self.groups[first := found.setdefault(role, name)].assume != group.assume:
+                    raise ValueError(f"groups {first} and {name} share {role}, and must `assume` the same for it")
         everywhere = isinstance(self.other_hosts, Tunnel) and self.other_hosts.tunnel == "all"
         if everywhere and not ipaddress.ip_address(self.listen.host).is_loopback:
             raise ValueError("tunnel: all on an address that others reach is an open proxy: list the hosts")
@@ -290,13 +374,15 @@ def load(path: Path) -> Gateway:
         if not file.is_file():
             line = loaded.lines.get(f"redaction[{index}]", 0)
             problems.append(Problem(str(path), line, f"no redaction rules {name!r}", f"looked for {file}"))
-    ca = base / config.upstream.ca if config.upstream.ca else None
-    if ca:
-        try:
-            ssl.create_default_context(cafile=ca)
-        except OSError as error:  # ssl's own errors too
-            line = loaded.lines.get("upstream.ca", 0)
-            problems.append(Problem(str(path), line, f"no certificates can be read from {ca}", error.strerror or ""))
+    for index, issuer in enumerate(config.identity.issuers):
+        place = f"identity.issuers[{index}]"
+        for number, rule in enumerate(issuer.groups_from):
+            if rule.group not in config.groups:
+                line = loaded.lines.get(f"{place}.groups_from[{number}].group", 0)
+                hint = near(rule.group, config.groups) or "groups names the groups"
+                problems.append(Problem(str(path), line, f"no group {rule.group!r}", hint))
+        problems += _unreadable(base, issuer.ca, str(path), loaded.lines.get(f"{place}.ca", 0))
+    problems += _unreadable(base, config.upstream.ca, str(path), loaded.lines.get("upstream.ca", 0))
     if problems:
         raise Invalid(problems)
     return Gateway(
@@ -307,5 +393,15 @@ def load(path: Path) -> Gateway:
         sessions=base / config.sessions.directory,
         policies=policies,
         redaction=redaction,
-        ca=ca,
+        ca=base / config.upstream.ca if config.upstream.ca else None,
     )
+
+
+def _unreadable(base: Path, ca: Path | None, file: str, line: int) -> list[Problem]:
+    """What is wrong with a file of certificates."""
+    if ca:
+        try:
+            ssl.create_default_context(cafile=base / ca)
+        except OSError as error:  # ssl's own errors too
+            return [Problem(file, line, f"no certificates can be read from {base / ca}", error.strerror or "")]
+    return []

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -16,16 +17,23 @@ from weakref import WeakKeyDictionary
 from mitmproxy import connection, http, tls
 from mitmproxy.proxy import server_hooks
 
-from addons import wire
+from addons import connections, wire
 from addons.call import Call, Refusal, attach, call_of
+from addons.callers import CHALLENGE, take
 from addons.config import Tunnel
 from addons.flows import abort, headers_of, refuse, request_of, source_of
 from addons.services import Services
+from addons.shared import refused
+from addons.upload import Upload, stated_hash
+from addons.wire import Headers
+from addons.wire.sigv4 import presigned
 
 Place = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 COMPATIBLE = ipaddress.IPv6Network("::/96")  # RFC 4291, 2.5.5.1
 RESOLVING = 16  # names of tunnels that are looked up at one time
+STREAMED = 1 << 20  # bytes from which a body that can stream does; with one of the following headers, any
+STREAMS = frozenset({"expect", "transfer-encoding", "x-amz-decoded-content-length"})
 ONCE = frozenset({"host", "authorization", "content-length", "content-type", "content-encoding", "transfer-encoding"})
 
 
@@ -53,6 +61,8 @@ class Connect:
         if not flow.live:
             return None
         host, port = flow.request.data.host.lower(), flow.request.port
+        if why := await self.services.callers.admit(flow):
+            return await self._forbid(flow, why, 407, {"proxy-authenticate": CHALLENGE})
         if flow.client_conn in self.targets:
             return await self._forbid(flow, "A CONNECT inside a CONNECT is not served.")
         if wire.host_kind(host) == "api":
@@ -62,11 +72,24 @@ class Connect:
             return None
         if not self._tunnelled(host):
             return await self._forbid(flow, f"{host} is not served: no entry in other_hosts names it.")
+        if stop := self.services.callers.stop_of(flow.client_conn):
+            return await self._forbid(flow, refused(stop).message)
         self.targets[flow.client_conn] = Target(host, port, aws=False)
         return None
 
-    async def _forbid(self, flow: http.HTTPFlow, why: str) -> None:
-        flow.response = http.Response.make(403, f"sluicegate: {why}\n", {"content-type": "text/plain"})
+    def close_tunnels(self) -> int:
+        """Close the tunnels that nobody may have any more; how many they were."""
+        stop_of = self.services.callers.stop_of
+        found = [client for client, target in self.targets.items() if not target.aws and stop_of(client)]
+        for client in found:
+            abort(client)
+        return len(found)
+
+    async def _forbid(
+        self, flow: http.HTTPFlow, why: str, status: int = 403, headers: Mapping[str, str] | None = None
+    ) -> None:
+        sent = {"content-type": "text/plain", **(headers or {})}
+        flow.response = http.Response.make(status, f"sluicegate: {why}\n", sent)
         await self._note("connect-refused", flow.client_conn, flow.request.data.host, flow.request.port, why=why)
 
     async def _note(self, kind: str, client: connection.Client, host: str, port: int, **detail: str) -> None:
@@ -144,24 +167,38 @@ class Connect:
         return f"{host} leads to {place}, which is not a public address"
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Attach the call; refuse requests whose names, framing or size are not plain."""
+        """Attach the call; refuse requests whose names, framing or size are not plain; see whether the body streams."""
         if not flow.live:
             return
-        config = self.services.rules.gateway.config
-        call = attach(flow, Call(source_of(flow.client_conn), config.access_request))
+        take(flow)
+        config, headers = self.services.rules.gateway.config, headers_of(flow.request)
+        call, target = attach(flow, Call(source_of(flow.client_conn), config.access_request)), self._target(flow)
+        names = {name.lower(): value for name, value in headers}
         # Sign-ins carry a token and a minted secret: unsigned calls stay out of every view from the first moment.
-        call.private = "authorization" not in flow.request.headers
-        if problem := unsafe(flow, self.targets.get(flow.client_conn)):
+        call.private = "authorization" not in names and not presigned(flow.request.path)
+        if problem := unsafe(flow, target, headers, names):
             refuse(flow, call, Refusal("connect", "AccessDenied", problem))
-        elif body_size(flow) > config.limits.body:
-            text = f"bodies over {config.limits.body} bytes are refused."
+            return
+        assert target
+        size, limit = body_size(names), config.limits.body
+        if size > STREAMED or not names.keys().isdisjoint(STREAMS):
+            head = request_of(flow, target.host)
+            if wire.streams(head):
+                call.request, limit = head, config.limits.upload
+                stated = stated_hash(names.get("x-amz-content-sha256", ""))
+                call.upload = Upload(limit + (limit >> 4), stated)  # with the framing of its chunks
+                connections.hold_back(flow.client_conn)
+        if size > limit:
+            text = f"bodies over {limit} bytes are refused."
             refuse(flow, call, Refusal("connect", "RequestEntityTooLarge", text, 413))
-            flow.kill()  # answering would mean reading the whole body first
+
+    def _target(self, flow: http.HTTPFlow) -> Target | None:
+        return self.targets.get(flow.client_conn)
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """Take down the whole request."""
-        call, target = call_of(flow), self.targets.get(flow.client_conn)
-        if not call or not target or call.refusal:
+        """Take down the whole request, if its head was not all of it that counts."""
+        call, target = call_of(flow), self._target(flow)
+        if not call or not target or call.refusal or call.upload:
             return
         call.request = request_of(flow, target.host)
         if flow.response is not None:  # some other addon of mitmproxy's answered: that is no answer of AWS's
@@ -213,17 +250,20 @@ def is_address(host: str) -> bool:
     return False
 
 
-def body_size(flow: http.HTTPFlow) -> int:
+def body_size(names: Mapping[str, str]) -> int:
     """The body's announced length: of the payload where it is chunked for AWS, else of the message; else 0."""
     for name in ("content-length", "x-amz-decoded-content-length"):
-        value = flow.request.headers.get(name, "")
+        value = names.get(name, "")
         if value.isascii() and value.isdigit():
             return int(value)
-    return 0  # counted while it arrives: addons/bounds.py
+    return 0  # counted while it arrives: addons/bounds.py, addons/upload.py
 
 
-def unsafe(flow: http.HTTPFlow, target: Target | None) -> str | None:
-    """Why a request's head can't be served, or None. Every name must be the same, every framing header single."""
+def unsafe(flow: http.HTTPFlow, target: Target | None, headers: Headers, names: Mapping[str, str]) -> str | None:
+    """Why a request's head can't be served, or None. Every name must be the same, every framing header single.
+
+    `names`: the headers by their lower-case names.
+    """
     request = flow.request
     if target is None:
         return "only https is served: set HTTPS_PROXY and let the SDK use its https endpoint."
@@ -231,19 +271,18 @@ def unsafe(flow: http.HTTPFlow, target: Target | None) -> str | None:
         return "only TLS is passed through a tunnel."
     if not flow.client_conn.tls_established or request.http_version != "HTTP/1.1":
         return "AWS is served over TLS and HTTP/1.1 only."
-    counts: dict[str, int] = {}
-    for name, _ in headers_of(request):
-        counts[name.lower()] = counts.get(name.lower(), 0) + 1
-    for name in ONCE:
-        if counts.get(name, 0) > 1:
-            return f"the header {name} stands more than once."
-    if "transfer-encoding" in counts and "content-length" in counts:
+    if len(names) != len(headers):
+        counts = Counter(name.lower() for name, _ in headers)
+        for name in ONCE:
+            if counts[name] > 1:
+                return f"the header {name} stands more than once."
+    if "transfer-encoding" in names and "content-length" in names:
         return "Content-Length and Transfer-Encoding together are refused."
     host = (request.host_header or "").lower()
-    names = {host.removesuffix(":443"), (flow.client_conn.sni or "").lower()}
+    named = {host.removesuffix(":443"), (flow.client_conn.sni or "").lower()}
     if request.authority:
-        names.add(request.authority.lower().removesuffix(":443"))
-    if names != {target.host}:
+        named.add(request.authority.lower().removesuffix(":443"))
+    if named != {target.host}:
         return "CONNECT, SNI and Host must name the same host."
     if not request.path.startswith("/"):
         return "the request target must be a path."

@@ -25,6 +25,7 @@ COMPLAIN = 10.0  # seconds between lines in the ledger about connections turned 
 
 _serving: list["Connections"] = []  # one at most
 _opening: WeakKeyDictionary[connection.Client, asyncio.Event] = WeakKeyDictionary()  # tunnels on their way
+_held_back: WeakKeyDictionary[connection.Client, asyncio.Event] = WeakKeyDictionary()  # uploads not yet let on
 _handle_event = Http1Server._handle_event
 _drain_writers = server.ConnectionHandler.drain_writers
 
@@ -61,6 +62,7 @@ class Connections:
         self._stop_clock(client)
         if opening := _opening.pop(client, None):
             opening.set()
+        let_on(client)
         if (source := self.clients.pop(client.id, None)) is not None:
             self.sources[source] -= 1
             if not self.sources[source]:
@@ -96,12 +98,27 @@ class Connections:
         """It is here."""
         self._stop_clock(flow.client_conn)
 
+    def aws_call(self, flow: http.HTTPFlow) -> None:
+        """A body that streams has no time of its own, but for each of its pieces: addons/bounds.py."""
+        self._stop_clock(flow.client_conn)
+
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         """What a tunnel's client goes on to send has somewhere to go."""
         if opening := _opening.pop(data.client, None):
             opening.set()
 
     server_connect_error = server_connected
+
+
+def hold_back(client: connection.Client) -> None:
+    """Read no more from a client: its body has nowhere to go yet. What it sends waits in the sockets' own buffers."""
+    _held_back[client] = asyncio.Event()
+
+
+def let_on(client: connection.Client) -> None:
+    """Read on, if reading was held back."""
+    if held := _held_back.pop(client, None):
+        held.set()
 
 
 def affordable() -> int:
@@ -125,10 +142,11 @@ def _bounded_buffer(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
             serving.start_clock(cast("connection.Client", self.conn))
 
 
-async def _held_back(self: server.ConnectionHandler) -> None:
-    """Read no more from a tunnel's client than its hello until the tunnel is there."""
-    if opening := _opening.get(self.client):
-        await opening.wait()
+async def _wait_to_read(self: server.ConnectionHandler) -> None:
+    """Read no more from a tunnel's client than its hello until the tunnel is there, and no body before its time."""
+    for waiting in (_opening, _held_back):
+        if event := waiting.get(self.client):
+            await event.wait()
     await _drain_writers(self)  # type: ignore[no-untyped-call]
 
 
@@ -136,4 +154,4 @@ def install(serving: Connections) -> None:
     """Put this into mitmproxy; the last gateway's counts."""
     _serving[:] = [serving]
     Http1Server._handle_event = _bounded_buffer  # type: ignore[method-assign, assignment]
-    server.ConnectionHandler.drain_writers = _held_back  # type: ignore[method-assign]
+    server.ConnectionHandler.drain_writers = _wait_to_read  # type: ignore[method-assign]

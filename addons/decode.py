@@ -14,7 +14,7 @@ class Decode:
     def __init__(self, services: Services) -> None:
         self.services = services
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    def aws_call(self, flow: http.HTTPFlow) -> None:
         """Read the call, or refuse it with the reason."""
         if (call := passing(flow)) is None:
             return

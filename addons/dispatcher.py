@@ -19,7 +19,7 @@ from mitmproxy.proxy import server_hooks
 from addons.flows import abort
 from addons.seldom import Seldom
 
-ASK = frozenset({"http_connect", "requestheaders", "request"})
+ASK = frozenset({"http_connect", "requestheaders", "request", "aws_call"})
 GUARDED = ASK | {  # run by a complete gateway only
     *("responseheaders", "response", "server_connect"),
     *("websocket_start", "websocket_message", "tcp_start", "tcp_message"),
@@ -128,9 +128,12 @@ class Dispatcher(addonmanager.AddonManager):
 
     def close(self, name: str, subject: object, error: BaseException | None = None) -> None:
         """Refuse what a failed hook was about, in the way that reaches the client with no byte of the upstream's."""
-        if isinstance(subject, http.HTTPFlow) and name in ASK | {"response"}:
+        if isinstance(subject, http.HTTPFlow) and name in ASK | {"response"} and not passed_on(subject, name):
             subject.metadata[ERROR] = name
-            subject.request.stream = False
+            if name != "response":
+                subject.request.stream = (
+                    subject.request.timestamp_end is None
+                )  # addons/early.py answers before its body
             subject.response = self.refuse(subject, name, error)
         elif isinstance(subject, flow.Flow):
             subject.metadata[ERROR] = name
@@ -149,6 +152,11 @@ class Dispatcher(addonmanager.AddonManager):
             abort(subject.context.client)
         elif name == "client_connected":
             cast("Any", subject).error = "sluicegate: not ready"
+
+
+def passed_on(flow: http.HTTPFlow, hook: str) -> bool:
+    """Whether a flow's body has gone upstream as it came: what is left to close then is the way of the answer."""
+    return hook == "request" and callable(flow.request.stream)
 
 
 def install(

@@ -14,7 +14,7 @@ from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
-from addons import wire
+from addons import early, wire
 from addons.bounds import write_down
 from addons.call import event_id
 from addons.flows import fields, headers_of
@@ -35,6 +35,8 @@ def _without_quotes(self: HttpStream, event: Any) -> Generator[Any, Any, None]:
     """Keep the upstream's bytes out of the flow's error."""
     if isinstance(event, ResponseProtocolError):
         event.message = SAID.get(event.code, event.message)
+        if (yield from early.upstream_ended(self)):
+            return
     yield from _handle_protocol_error(self, event)
 
 

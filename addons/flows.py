@@ -1,5 +1,7 @@
 """Between mitmproxy's flows and the gateway's values: reading a request, putting a refusal, signing on the wire."""
 
+import asyncio
+import select
 import time
 
 from mitmproxy import connection, ctx, http
@@ -41,6 +43,12 @@ def request_of(flow: http.HTTPFlow, host: str) -> HttpRequest:
     return HttpRequest(request.method, host, request.path, headers_of(request), request.raw_content)
 
 
+def put_request(flow: http.HTTPFlow, request: HttpRequest) -> None:
+    """Let a flow hold the target and the headers of this request, which means the same."""
+    flow.request.path = request.target
+    flow.request.headers = http.Headers(fields(request.headers))
+
+
 def response_of(flow: http.HTTPFlow) -> HttpResponse:
     """The answer that the flow holds."""
     assert flow.response
@@ -48,10 +56,15 @@ def response_of(flow: http.HTTPFlow) -> HttpResponse:
 
 
 def put_response(flow: http.HTTPFlow, response: HttpResponse, reason: str = "") -> None:
-    """Answer a flow with these bytes: no header is added, no body encoded anew."""
+    """Answer a flow with these bytes."""
+    flow.response = as_response(response, reason)
+
+
+def as_response(response: HttpResponse, reason: str = "") -> http.Response:
+    """An answer as mitmproxy has it: no header is added, no body encoded anew."""
     phrase = raw(reason or status_codes.RESPONSES.get(response.status, ""))
     headers, now = http.Headers(fields(response.headers)), time.time()
-    flow.response = http.Response(b"HTTP/1.1", response.status, phrase, headers, response.body, None, now, now)
+    return http.Response(b"HTTP/1.1", response.status, phrase, headers, response.body, None, now, now)
 
 
 def unknown(flow: http.HTTPFlow) -> HttpRequest:
@@ -73,7 +86,8 @@ def refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal) -> None:
         status=refusal.status,
         decoded=call.decoded,
     )
-    flow.request.stream = False
+    if not (call.upload and call.sent):  # that one's body is on its way, and looks after itself
+        flow.request.stream = flow.request.timestamp_end is None  # it has not come whole: addons/early.py answers now
     put_response(flow, answer)
 
 
@@ -86,7 +100,7 @@ def internal_error(flow: http.HTTPFlow, hook: str, error: BaseException | None) 
             refusal = Refusal(
                 "dispatcher", "ServiceUnavailable", f"the audit log can't be written ({error}); refused.", 503
             )
-        if hook in ("requestheaders", "request"):  # signed or not, nothing has left
+        if hook in ("requestheaders", "request", "aws_call"):  # signed or not, nothing has left
             outgoing.forget(flow.request)
             call.sent = False
         refuse(flow, call, refusal)
@@ -97,11 +111,30 @@ def internal_error(flow: http.HTTPFlow, hook: str, error: BaseException | None) 
 
 
 def abort(client: connection.Client, end: connection.Connection | None = None) -> None:
-    """Drop a client's connection, or one that was opened for it (`end`), with nothing more written to it."""
+    """Drop a client's connection, or one that was opened for it (`end`), with nothing more written to it.
+
+    The client's own where the other is not there: it is still being opened, or leads through a proxy.
+    """
+    if transport := _transport(client, end or client) or _transport(client, client):
+        transport.abort()
+
+
+def has_left(client: connection.Client) -> bool:
+    """Whether a client is gone, also one from which nothing is read now, so that its end lies behind its body."""
+    if not client.connected:
+        return True
+    transport = _transport(client, client)
+    if transport is None or not hasattr(select, "poll"):
+        return transport is None
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), getattr(select, "POLLRDHUP", 0))  # Linux's; elsewhere resets only
+    return bool(poll.poll(0))
+
+
+def _transport(client: connection.Client, end: connection.Connection) -> asyncio.Transport | None:
     handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
-    transport = handler and handler.transports.get(end or client)
-    if transport and transport.writer:
-        transport.writer.transport.abort()
+    found = handler and handler.transports.get(end)
+    return found.writer.transport if found and found.writer else None
 
 
 def source_of(client: connection.Client) -> str:

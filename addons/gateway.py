@@ -16,14 +16,16 @@ from mitmproxy import addonmanager, contentviews, ctx, exceptions
 # As a script this file stands alone: its own folder's parent is where the packages are.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from addons import bounds, config, connections, failures, lean, outgoing, reload
+from addons import bounds, config, connections, delivery, early, failures, lean, outgoing, reload
 from addons.approve import Approve
+from addons.arrival import Arrival
 from addons.authenticate import Authenticate
 from addons.authorize import Authorize
 from addons.connect import Connect
 from addons.decode import Decode
 from addons.dispatcher import Dispatcher, install
 from addons.flows import internal_error
+from addons.freeze import Freeze
 from addons.identity.upstream import UpstreamUnavailable
 from addons.journal import Journal
 from addons.ledger.log import LedgerUnavailable
@@ -79,7 +81,8 @@ class Gateway:
         self.services = services
         self.connect, self.record = Connect(services), Record(services)
         self.connections = connections.Connections(services)
-        self.watching: asyncio.Task[None] | None = None
+        self.freeze = Freeze(services, self.connect)
+        self.watching: list[asyncio.Task[None]] = []
         self.addons = [
             self.connect,
             self.connections,
@@ -87,11 +90,13 @@ class Gateway:
             Decode(services),
             Authorize(services),
             Approve(services),
+            self.freeze,
             Journal(services),
             Sign(services),
             bounds.Bounds(services),
             Redact(services),
             self.record,
+            Arrival(),
         ]
 
     def options(self) -> dict[str, Any]:
@@ -105,7 +110,9 @@ class Gateway:
         dispatcher = install(manager, tuple(self.addons), lambda: self.services.ready, internal_error, self._report)
         bounds.install(self.services)
         connections.install(self.connections)
+        early.install()
         failures.install()
+        delivery.install()  # over what failures puts there
         outgoing.install()
         lean.install()
         if (view := manager.get("view")) is not None and type(view) is not AgentView:  # an empty view is falsy
@@ -133,8 +140,8 @@ class Gateway:
 
     def done(self) -> "asyncio.Task[None]":
         """Refuse what is held, write the closing event."""
-        if self.watching:
-            self.watching.cancel()
+        for task in self.watching:
+            task.cancel()
         return asyncio.ensure_future(self._stop())
 
     async def _stop(self) -> None:
@@ -148,7 +155,10 @@ class Gateway:
         except (UpstreamUnavailable, LedgerUnavailable) as error:
             print(f"sluicegate: {error}", file=sys.stderr, flush=True)
             sys.exit(2)
-        self.watching = asyncio.ensure_future(reload.watch(self.services))
+        self.watching = [
+            asyncio.ensure_future(reload.watch(self.services)),
+            asyncio.ensure_future(self.services.shared.watch(self.freeze.apply)),
+        ]
 
 
 class Script:
@@ -163,6 +173,7 @@ class Script:
         """Declare the option and close the gate: until a gateway is built, everything is refused."""
         loader.add_option("sluicegate_config", str, "", "The gateway's configuration file.")
         install(loader.master.addons, (), lambda: False, internal_error)
+        early.install()
 
     def configure(self, updated: set[str]) -> None:
         """Build the gateway once its configuration is named."""

@@ -16,7 +16,7 @@ class Journal:
     def __init__(self, services: Services) -> None:
         self.services = services
 
-    async def request(self, flow: http.HTTPFlow) -> None:
+    async def aws_call(self, flow: http.HTTPFlow) -> None:
         """Write that this call is about to be sent."""
         if (call := passing(flow)) is None:
             return
@@ -29,13 +29,13 @@ class Journal:
             "time": call.started,
             "session": call.session.id,
             "subject": call.session.subject,
-            "account": self.services.account,
+            "account": self.services.account_of(call.session),
             "sourceIPAddress": call.source,
             "service": call.decoded.service,
             "signingName": call.decoded.signing_name,
             "operation": call.decoded.operation,
             "region": call.decoded.region,
-            "bodySha256": hashlib.sha256(call.request.body or b"").hexdigest(),
+            "bodySha256": call.upload.stated if call.upload else hashlib.sha256(call.request.body or b"").hexdigest(),
             "sid": call.decision.sid,
             "policyHash": call.decision.policy_hash,
         }

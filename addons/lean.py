@@ -21,7 +21,8 @@ def _joined(send: Send) -> Send:
     def joined(self: Http1Connection, event: Any) -> Generator[Any, Any, None]:
         if isinstance(event, RequestHeaders | ResponseHeaders):
             message = event.request if isinstance(event, RequestHeaders) else event.response
-            waits = not event.end_stream and not message.stream  # for the body, which is the next event
+            interim = isinstance(message, http.Response) and message.status_code < 200  # a 100: no body follows
+            waits = not event.end_stream and not message.stream and not interim  # for the body, which is the next event
         else:
             waits = False
         head = vars(self).pop("waiting_head", b"")

@@ -96,7 +96,7 @@ class Record:
     async def _record(self, flow: http.HTTPFlow, call: Call) -> None:
         answer = response_of(flow) if flow.response else None
         record = describe(self.services, flow, call, answer)
-        if record.body_sha256 is None and call.request:
+        if record.body_sha256 is None and call.request and not call.upload:
             record.body_sha256 = (await asyncio.to_thread(hashlib.sha256, call.request.body or b"")).hexdigest()
         copy = None
         if call.session and call.decoded and call.request and not call.private:
@@ -184,6 +184,8 @@ def request_to_keep(
     secret: tuple[str, ...] | None = None
     if conceals(hidden):
         secret = tuple(v for name, v in params.items() if isinstance(v, str) and conceals(hidden.get(name)))
+    if call.upload:
+        return summary(call.upload.size, call.upload.sha256 or "of the whole not known"), KEPT, secret
     if len(body) > (0 if full else LARGEST) or call.decoded.unknown or wire.has_streaming_input(call.decoded):
         return summary(len(body), hashlib.sha256(body).hexdigest()) if body else b"", KEPT, secret
     if secret is not None:
@@ -218,14 +220,17 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call, answer: wire.H
         host=request.host,
         source=call.source,
         user_agent=head.get("user-agent", ""),
-        account=services.account or "",
+        account=services.account_of(call.session),
         access_key=call.access_key,
         status=answer.status if answer else None,
         upstream_status=call.upstream_status,
         refused_by=call.refusal.step if call.refusal else None,
         approval=asdict(call.approval) if call.approval else None,
         masked=call.masked,
-        bytes_in=len(body),
+        returned=call.returned,
+        signed_as=call.signed_as,
+        added=dict(call.added),
+        bytes_in=call.upload.size if call.upload else len(body),
         compressed="content-encoding" in head,
         bytes_out=call.streamed if call.streamed is not None else len(answer.body) if answer else 0,
         streamed=call.streamed is not None,
@@ -234,6 +239,8 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call, answer: wire.H
         traceparent=head.get("traceparent"),
         body_sha256=hashlib.sha256(body).hexdigest() if len(body) <= LARGE else None,
     )
+    if call.upload:
+        record.body_sha256 = call.upload.sha256
     if call.sent and answer and not call.refusal:
         record.request_id = answers.request_id(answer.headers, answer.body)
     if found := error_of(flow, call, record.outcome, answer):
@@ -249,10 +256,11 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call, answer: wire.H
     if session := call.session:
         record.session, record.role, record.label, record.groups = (
             session.id,
-            session.role,
+            session.roles[-1],
             session.label,
             session.groups,
         )
+        record.assumed = session.assumed
         record.subject, record.issuer, record.token_id = session.subject, session.issuer, session.token_id
         if call.answered:
             record.params = {"RoleArn": session.role, "RoleSessionName": session.label}
@@ -279,6 +287,10 @@ def outcome(flow: http.HTTPFlow, call: Call) -> str:
         return "refused" if call.refusal else "local" if call.answered else "failed"
     if call.upstream_status is not None:
         return "answered"
+    if call.upload and call.upload.failed:
+        return "refused"  # in the middle: its end was never sent
+    if call.upload and not call.upload.whole and call.decoded and call.decoded.service == "s3":
+        return "failed"  # S3 adds no partial objects (PutObject, API reference)
     server = flow.server_conn
     connected = server.timestamp_tcp_setup is not None and (not server.tls or server.timestamp_tls_setup is not None)
     return "unknown" if connected else "failed"

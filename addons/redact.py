@@ -1,16 +1,21 @@
 """redact: mask what comes back. The raw answer leaves the flow before anything else can look at it.
 
 mitmweb serves whatever the flow holds, at any await: so this hook awaits nothing, and puts back only the masked answer.
+Credentials that AWS returns become synthetic ones, which only the agent gets: in the flow they are masked, too.
 """
 
 from mitmproxy import http
 
-from addons import wire
+from addons import delivery, wire
+from addons.authorize import judged
 from addons.call import Call, Refusal, call_of
-from addons.flows import fields, headers_of, put_response, refuse, text
-from addons.redaction import Unredactable, redact
+from addons.flows import as_response, fields, headers_of, refuse, text
+from addons.identity import vended as chained
+from addons.identity.session import Keys
+from addons.redaction import Returned, Unredactable, redact, swap
 from addons.services import Services
 from addons.wire import HttpResponse
+from policy import vended
 
 FRAMING = frozenset({"connection", "content-encoding", "content-length", "content-type", "date", "transfer-encoding"})
 
@@ -49,6 +54,8 @@ class Redact:
         rules = self.services.rules.redaction
         if not 200 <= status < 300 or any(rules.for_operation(*candidate) for candidate in call.decoded.candidates):
             return False
+        if any(judged(*candidate).verdict == "virtualise" for candidate in call.decoded.candidates):
+            return False
         return wire.response_is_event_stream(call.decoded) or wire.response_is_streaming_blob(call.decoded)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -60,7 +67,12 @@ class Redact:
         raw = HttpResponse(received.status_code, call.head, received.raw_content or b"")
         flow.response, call.head = None, ()
         try:
-            redacted = redact(self.services.rules.redaction, call.decoded, raw, self.services.mask_key)
+            sealed = self._sealed(call, raw)
+            spare = vended.places(call.decoded.service, call.decoded.operation) if sealed is not raw else None
+            redacted = redact(self.services.rules.redaction, call.decoded, sealed, self.services.mask_key, spare)
+            shown = redacted.response
+            if spare:
+                shown = redact(vended.hiding(), call.decoded, shown, self.services.mask_key).response
         except Unredactable as error:
             why = f"the answer can't be masked with certainty ({error}); the call itself was carried out."
             refuse(flow, call, Refusal("redact", "AccessDenied", why))
@@ -71,7 +83,27 @@ class Redact:
         call.masked = tuple(
             {"rule": m.rule, "locations": m.locations, "fingerprint": m.fingerprint} for m in redacted.masked
         )
-        put_response(flow, redacted.response, received.reason)
+        flow.response = as_response(shown, received.reason)
+        if shown is not redacted.response:
+            delivery.deliver(flow.response, as_response(redacted.response, received.reason))
+
+    def _sealed(self, call: Call, raw: HttpResponse) -> HttpResponse:
+        """The answer with synthetic credentials in the place of the real ones that it holds. Raises `Unredactable`."""
+        assert call.decoded
+        assert call.session
+        session, decoded = call.session, call.decoded
+        entry = judged(decoded.service, decoded.operation)
+        if entry.verdict != "virtualise":
+            return raw
+
+        def seal(found: Returned) -> tuple[str, str, str]:
+            keys = Keys(found.access_key, found.secret_key, found.token)
+            role, label = decoded.params.get(entry.role), str(decoded.params.get("RoleSessionName", ""))
+            made = self.services.ring.seal(chained.acting(session, keys, found.expires, role=role, label=label))
+            call.returned = made[0]
+            return made
+
+        return swap(vended.places(decoded.service, decoded.operation), decoded, raw, seal)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """An answer that did not arrive whole, or whose head mitmproxy refused, was never masked: it goes nowhere."""

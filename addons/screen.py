@@ -149,7 +149,7 @@ def summary(call: Call) -> str:
             "subject": call.session.subject,
             "groups": list(call.session.groups),
             "session": call.session.id,
-        }
+        } | ({"as": list(call.session.assumed)} if call.session.assumed else {})
     if call.decision:
         shown["decision"] = {"effect": call.decision.effect, "rule": call.decision.sid, "why": call.decision.why}
         shown["needs"] = [f"{r.item.action} on {r.item.resource}" for r in call.decision.items]

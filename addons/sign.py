@@ -1,16 +1,22 @@
 """sign: real credentials, added last, only to the bytes on the wire, only after an explicit allow and an intent."""
 
+import functools
+import time
+import weakref
 from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons import outgoing
-from addons.call import Refusal, call_of, passing
-from addons.flows import fields, refuse, request_of
+from addons import custody, early, outgoing
+from addons.call import Call, Refusal, call_of, passing
+from addons.flows import fields, has_left, refuse, request_of
 from addons.identity.upstream import UpstreamUnavailable
 from addons.redaction import request_headers_to_drop
 from addons.services import Services
-from addons.wire import HttpRequest, sigv4
+from addons.upload import Upload
+from addons.wire import Headers, HttpRequest, sigv4
+from addons.wire.chunks import Resigner
+from policy import vended
 
 HOP_BY_HOP = frozenset(
     {
@@ -32,7 +38,7 @@ class Sign:
     def __init__(self, services: Services) -> None:
         self.services = services
 
-    async def request(self, flow: http.HTTPFlow) -> None:
+    async def aws_call(self, flow: http.HTTPFlow) -> None:
         """Sign what was decided on, and send it where the configuration says."""
         if (call := passing(flow)) is None:
             return
@@ -47,19 +53,21 @@ class Sign:
             refuse(flow, call, Refusal("sign", "AccessDenied", text))
             return
         drop = HOP_BY_HOP | request_headers_to_drop(self.services.rules.redaction, call.decoded)
+        drop |= request_headers_to_drop(vended.hiding(), call.decoded)
         request = call.request
         kept = tuple((name, value) for name, value in request.headers if name.lower() not in drop)
         try:
-            keys = await self.services.upstream.credentials()
+            keys = await custody.credentials(self.services, call)
         except UpstreamUnavailable as error:
             refuse(flow, call, Refusal("sign", "ServiceUnavailable", f"no upstream credentials: {error}", 503))
             return
-        if not flow.client_conn.connected:
+        if not flow.client_conn.connected or (call.upload and has_left(flow.client_conn)):
             call.refusal = Refusal("sign", "ClientGone", "the caller left; not sent.")
             flow.kill()
             return
+        call.added = custody.owner_headers(self.services, call)
         headers = sigv4.sign(
-            HttpRequest(request.method, request.host, request.target, kept, request.body),
+            HttpRequest(request.method, request.host, request.target, (*kept, *call.added), request.body),
             access_key=keys.access_key,
             secret_key=keys.secret_key,
             token=keys.token,
@@ -77,7 +85,21 @@ class Sign:
             flow.request.data.host, flow.request.data.port = upstream.endpoint.address
         elif upstream.proxy:
             flow.server_conn.via = (upstream.proxy.scheme, upstream.proxy.address)
+        if call.upload:
+            flow.request.stream = self._pass_on(flow, call, call.upload, headers, keys.secret_key)
         call.sent = True
+
+    def _pass_on(self, flow: http.HTTPFlow, call: Call, upload: Upload, sent: Headers, secret: str) -> Upload:
+        """What mitmproxy passes a streamed body through. `secret` signs its chunks, where they are signed."""
+        assert call.request
+        if (call.request.get("x-amz-content-sha256") or "").startswith("STREAMING-AWS4-"):
+            # Opened anew: the agent's secret is kept nowhere between its verification and this.
+            token = call.request.get("x-amz-security-token") or ""
+            _, theirs = self.services.ring.unseal(call.access_key or "", token, now=time.time())
+            upload.resigner = Resigner(call.request.headers, theirs, sent, secret)
+        upload.fail = functools.partial(early.stop, weakref.ref(flow))  # weak: a call must not keep its flow alive
+        upload.moved = time.monotonic()
+        return upload
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Show the client's own view of where it went."""

@@ -133,6 +133,7 @@ class Condition:
     negated: bool = False
     if_exists: bool = False
     absence: bool | None = None  # what Null asks: true, the key must be absent
+    values: tuple[str, ...] = ()  # as written
 
     def holds(self, keys: Keys) -> bool:
         """Test a call. Raises `Unusable`, naming operator and key."""
@@ -165,13 +166,13 @@ def compile_condition(name: str, key: str, values: Sequence[str]) -> Condition:
     if name == "Null":
         if len(values) != 1 or values[0] not in ("true", "false"):
             raise ValueError(f"Null on {key} takes true or false")
-        return Condition(name, key, (), absence=values[0] == "true")
+        return Condition(name, key, (), absence=values[0] == "true", values=tuple(values))
     make, negated = OPERATORS[base]
     try:
         tests = tuple(make(value) for value in values)
     except Unusable as error:
         raise ValueError(f"a value of {name} on {key} {error}") from None
-    return Condition(name, key, tests, negated, name != base)
+    return Condition(name, key, tests, negated, name != base, values=tuple(values))
 
 
 def all_hold(conditions: Sequence[Condition], keys: Keys) -> bool:

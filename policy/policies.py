@@ -80,9 +80,12 @@ class PolicySet:
             return Decision("deny", (), None, f"the policy file {missing[0]} is not loaded", self.hash)
         if (evaluator := self.evaluators.get(files)) is None:
             names = tuple(name for file in files for name in self.files[file][0])
-            statements = tuple(statement for file in files for statement in self.files[file][1])
-            evaluator = self.evaluators[files] = Evaluator(statements, names, self.hash)
+            evaluator = self.evaluators[files] = Evaluator(self.statements(files), names, self.hash)
         return evaluator.decide(request)
+
+    def statements(self, bound: Sequence[str]) -> tuple[Compiled, ...]:
+        """The statements of files that are loaded, those that `decide` goes by."""
+        return tuple(statement for file in dict.fromkeys(bound) for statement in self.files[file][1])
 
 
 def load_policies(files: Sequence[Path]) -> PolicySet:

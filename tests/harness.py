@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from addons.identity import private_file
 from addons.identity.local import LocalIssuer
+from addons.state import private_file
 from scripts.client.ports import free_port
 from tests import tools
 

@@ -14,13 +14,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {  # the design's table of rooms; besid
     "certs": (),
     "addons.state": (),
     "addons.wire": (),
-    "addons.identity": ("addons.wire",),
+    "addons.identity": ("addons.state", "addons.wire"),
     "addons.redaction": ("addons.wire", "policy"),
     "addons.approvals": ("addons.state", "addons.text"),
     "addons.ledger": ("addons.wire",),
     "addons": ("policy", "certs", "mitmproxy"),
     "scripts.client": ("addons", "policy", "certs"),
-    "scripts.benchmarks": ("addons", "policy", "certs", "scripts", "mitmproxy", "tests.wire"),  # run from a checkout
+    "scripts.benchmarks": ("addons", "policy", "certs", "scripts", "mitmproxy"),
     "scripts": ("addons", "policy", "certs", "mitmproxy"),
 }
 MITMPROXY = {"addons.approvals.page", "addons.ledger.recording"}  # the screen, and writing flow files

@@ -40,6 +40,12 @@ OWN = "test_an_agent_on_ones_own_machine"
 TEAM = "test_a_gateway_for_a_team"
 SESSION = "test_recorded_sessions_are_read_and_served"
 DEMO = "end_to_end/test_web_demo.py::test_every_call_of_the_demo_does_what_it_should"
+FREEZE = "fail_closed/test_freeze.py::test_a_freeze_while_nothing_runs_counts_from_the_start_and_outlives_a_crash"
+CONTAINER = "client/test_credentials.py::test_boto3_in_a_container_gets_its_credentials_from_the_endpoint"
+COMMANDS = "fail_closed/test_freeze.py::test_the_commands_freeze_and_thaw_and_are_written_down_with_who_it_was"
+REVOKE = "fail_closed/test_freeze.py::test_a_revoked_session_neither_calls_nor_signs_in"
+KEYS = "fail_closed/test_key_rotation.py::test_a_rotation_ends_nothing_and_forgetting_ends_what_was_sealed_before"
+PERSON = "client/test_credentials.py::test_a_person_signs_in_once_and_boto3_calls"
 INTERACTIVE = "end_to_end/test_web_demo.py::test_a_person_presses_the_buttons_of_the_interactive_demo"
 BENCH = "bench/test_proxy.py::test_a_short_run_verifies_a_real_gateway_and_prints_every_figure"
 SCRIPTS = "end_to_end/test_scripts.py::test_it_allows_masks_and_denies"
@@ -51,6 +57,7 @@ RUN_BY = {  # a command of the README -> the test that runs it, in this file or 
     "./scripts/test --all": "test_the_set_up_commands_are_there",
     "./scripts/bench proxy --quick": BENCH,
     "./scripts/bench wire --quick": "bench/test_wire.py::test_children_answer",
+    "./scripts/bench identity --quick": "bench/test_identity.py::test_a_run_measures_all",
     "sluicegate decode --flow FILE": "wire/test_decode_command.py::test_flows_of_a_dump",
     "uv tool install .": OWN,
     "sluicegate run -- claude": OWN,
@@ -67,6 +74,15 @@ RUN_BY = {  # a command of the README -> the test that runs it, in this file or 
     "sluicegate up --config gateway.yaml": TEAM,
     "sluicegate up": TEAM,
     "aws sts get-caller-identity": TEAM,
+    'sluicegate freeze --subject agent/ada --reason "looks wrong"': COMMANDS,
+    "sluicegate thaw --subject agent/ada": COMMANDS,
+    "sluicegate freeze --all": FREEZE,
+    "sluicegate session list": COMMANDS,
+    'sluicegate session revoke SESSION --reason "the token leaked"': REVOKE,
+    "sluicegate credentials login --issuer https://idp.example.com --client-id sluicegate": PERSON,
+    "sluicegate credentials logout": "client/test_credentials.py::test_signing_out_leaves_nothing",
+    "sluicegate keys rotate": KEYS,
+    "sluicegate keys list": KEYS,
     "sluicegate ca show": TEAM,
     "sluicegate ca renew": TEAM,
     ".venv/bin/mitmdump -nr FILE": SESSION,
@@ -74,7 +90,12 @@ RUN_BY = {  # a command of the README -> the test that runs it, in this file or 
     ".venv/bin/mitmweb -s addons/gateway.py --set sluicegate_config=gateway.yaml": SCRIPTS,
     ".venv/bin/mitmdump -s addons/gateway.py --set sluicegate_config=gateway.yaml": SCRIPTS,
 }
-BEGINNINGS = {"sluicegate token --config": TEAM, "export ": TEAM, ".venv/bin/mitmdump -S FILE": SESSION}
+BEGINNINGS = {
+    "sluicegate credentials serve": CONTAINER,
+    "sluicegate token --config": TEAM,
+    "export ": TEAM,
+    ".venv/bin/mitmdump -S FILE": SESSION,
+}
 
 AGENT = """\
 import boto3, json
@@ -161,7 +182,9 @@ def with_ports(text: str, ports: tuple[int, int]) -> str:
 
 
 def test_the_configuration_and_the_policy_are_good_and_mean_what_the_text_says(tmp_path: Path) -> None:
-    assert {block["file"] for block in blocks("yaml")} == {"gateway.yaml", "policy.yaml"}
+    shown = {"gateway.yaml", "policy.yaml", "assume.yaml"}  # tests/identity/test_custody.py, and test_readme.py:
+    shown |= {"issuers.yaml", "job.yaml", "pod.yaml", "chain.yaml"}
+    assert {block["file"] for block in blocks("yaml")} == shown
     write_files(tmp_path, "http://127.0.0.1:5000", (8080, 8081))
     gateway = config.load(tmp_path / "gateway.yaml")
     rules = Rules.load(gateway)

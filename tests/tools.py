@@ -19,6 +19,7 @@ import pytest
 AWS_CLI_1 = "awscli==1.46.3"
 OLDEST_NODE = 20  # of the SDK, and of the preload file
 JAVASCRIPT = Path(__file__).parent / "end_to_end" / "js"
+PROVIDER = Path(__file__).parent / "identity" / "js"  # an identity provider
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluicegate-tests"
 
 
@@ -63,13 +64,13 @@ def aws_cli_2() -> Path:
     raise Missing("no AWS CLI v2: install it, on Debian by scripts/ci-tools")
 
 
-def node() -> Node:
-    """Node, and the SDK's clients as `package-lock.json` pins them."""
+def node(project: Path = JAVASCRIPT) -> Node:
+    """Node, and what a project's `package-lock.json` pins: the SDK's clients, unless told otherwise."""
     program = shutil.which("node") or ""
     found = version(program).strip().removeprefix("v")
     if not found or int(found.partition(".")[0]) < OLDEST_NODE:
         raise Missing(f"the JavaScript SDK needs Node {OLDEST_NODE} or newer, here is {found or 'none'}")
-    files = [JAVASCRIPT / "package.json", JAVASCRIPT / "package-lock.json"]
+    files = [project / "package.json", project / "package-lock.json"]
     name = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
     def build(place: Path) -> None:
@@ -115,4 +116,4 @@ def run(*command: str) -> None:
 
 if __name__ == "__main__":
     # For machines that run no tests themselves: fill the cache.
-    print(aws_cli_1(), aws_cli_2(), node(), sep="\n")
+    print(aws_cli_1(), aws_cli_2(), node(), node(PROVIDER), sep="\n")

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,8 @@ from addons.wire.message import HttpResponse
 NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 _NSMAP: Any = {None: NAMESPACE}
 SHORTEST = 20 * 60  # seconds: SDKs renew 15 minutes before the end, so shorter credentials are renewed at every call
+_NARROWER = "what a session may do is what the policies of its groups say; leave it out"
+UNSUPPORTED = {"Policy": _NARROWER, "PolicyArns": _NARROWER, "ProviderId": "it is for OAuth 2.0 tokens; leave it out"}
 _ROLE = re.compile(r"arn:(aws[a-z-]*):iam::[0-9]{12}:role/(?:[!-.0-~]+/)*([\w+=,.@-]{1,64})", re.ASCII)
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 
@@ -47,12 +50,12 @@ def answer(
     stands in the ARN whatever the role says. `duration`: seconds that credentials live at most. `now`: seconds since
     the epoch. Blocks while the issuer's keys are fetched. Raises `Refused`.
     """
-    for name in ("Policy", "PolicyArns", "ProviderId"):
+    for name, why in UNSUPPORTED.items():
         if params.get(name) not in (None, []):
-            raise Refused("ValidationError", f"{name} is not supported by this gateway: leave it out.")
+            raise Refused("ValidationError", f"{name} is not supported by this gateway: {why}.")
     role = _text(params, "RoleArn")
     label = _text(params, "RoleSessionName")
-    token = _text(params, "WebIdentityToken")
+    token = token_of(params)
     if not _SESSION_NAME.fullmatch(label):
         raise Refused("ValidationError", r"RoleSessionName must be 2 to 64 characters of [\w+=,.@-].")
     if not (arn := _ROLE.fullmatch(role)) or len(role) > 2048:
@@ -75,11 +78,19 @@ def answer(
         token_id=claims.token_id,
         issued=int(now),
         expires=int(now) + lifetime,
+        token_issued=claims.issued,
+        claims=claims.named,
     )
     shown = f"arn:{arn[1]}:sts::{account}:assumed-role/{arn[2]}/{label}"
-    body = _document(session, claims, shown, ring.seal(session), request_id)
+    keys = ring.seal(replace(session, groups=()))  # they are decided anew at each call, from the claims
+    body = _document(session, claims, shown, keys, request_id)
     headers = (("content-type", "text/xml"), ("content-length", str(len(body))), ("x-amzn-requestid", request_id))
     return HttpResponse(200, headers, body), session
+
+
+def token_of(params: Mapping[str, Any]) -> str:
+    """The token of a sign-in. Raises `Refused`."""
+    return _text(params, "WebIdentityToken")
 
 
 def session_id(claims: Claims) -> str:

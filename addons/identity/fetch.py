@@ -14,10 +14,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
-from authlib.common.security import is_secure_transport
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+
+from addons.identity.urls import is_acceptable, is_loopback
 
 TOTAL_SECONDS = 5.0
 CONNECT_SECONDS = 3.0
@@ -26,20 +27,6 @@ MAX_BYTES = 1_000_000
 
 class FetchFailed(Exception):
     """The document was not had. The message names the cause; it quotes nothing that the server sent."""
-
-
-def is_acceptable(url: str) -> bool:
-    """Whether a URL may be fetched: https, or http to a loopback address, and no user or password."""
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        return False
-    # Beside authlib's check, which an environment variable (AUTHLIB_INSECURE_TRANSPORT) can switch off.
-    return is_secure_transport(url) and (parts.scheme == "https" or is_loopback(parts.hostname or ""))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or literal address is this machine's own."""
-    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
 
 
 def get(url: str, *, ca_bundle: Path | None = None, proxy: str | None = None) -> bytes:

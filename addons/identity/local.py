@@ -17,8 +17,8 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from addons.identity import private_file
 from addons.identity.oidc import Issuer
+from addons.state import private_file
 
 FILE = "issuer.json"
 AUDIENCE = "sluicegate"

@@ -28,7 +28,9 @@ from joserfc.errors import ExpiredTokenError, JoseError, SecurityWarning
 from joserfc.util import urlsafe_b64decode
 
 from addons.identity import fetch, jwks
+from addons.identity.groups import Rule, groups_of, named_claims
 from addons.identity.refusal import Refused
+from addons.identity.urls import is_acceptable
 
 LEEWAY = 30  # seconds
 MAX_TOKEN = 20_000  # characters; what STS takes for WebIdentityToken
@@ -54,7 +56,10 @@ class Issuer:
 
     issuer: str  # exactly as tokens say it
     audience: str
-    groups_claim: str = "groups"
+    groups_claim: str | None = "groups"
+    groups_from: tuple[Rule, ...] = ()
+    jwks_uri: str | None = None  # where its keys are, whatever discovery says; it may be another origin
+    ca_bundle: Path | None = None  # whose certificates it has, where that is not the verifier's
     keys: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
@@ -66,6 +71,7 @@ class Claims:
     audience: str
     subject: str
     groups: tuple[str, ...]
+    named: Mapping[str, Any] = field(repr=False)  # the claims that the groups come from
     token_id: str  # jti, or a hash of the token where it has none
     sid: str | None
     issued: int  # seconds since the epoch
@@ -84,19 +90,51 @@ class Verifier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`ca_bundle` replaces the system's roots. Raises ValueError for an issuer that can't be used."""
+        self._ca_bundle, self._proxy, self._clock = ca_bundle, proxy, clock
         self._issuers: dict[str, tuple[Issuer, jwks.KeySource]] = {}
+        self.configure(issuers)
+
+    def configure(self, issuers: Sequence[Issuer]) -> None:
+        """Replace the issuers. Keys are kept for those that have them from where they had them: a reload fetches none.
+
+        Raises ValueError for an issuer that can't be used; then nothing is replaced.
+        """
+        found: dict[str, tuple[Issuer, jwks.KeySource]] = {}
         for issuer in issuers:
-            if issuer.issuer in self._issuers:
+            if issuer.issuer in found:
                 raise ValueError(f"the issuer {issuer.issuer} is named twice")
             if not issuer.audience:
                 raise ValueError(f"the issuer {issuer.issuer} has no audience")
-            if not fetch.is_acceptable(issuer.issuer) or {"?", "#"} & set(issuer.issuer):
+            if not is_acceptable(issuer.issuer) or {"?", "#"} & set(issuer.issuer):
                 raise ValueError(f"the issuer {issuer.issuer} must be an https URL (or http on loopback)")
-            if issuer.keys is None:
-                source = _Discovered(issuer.issuer, ca_bundle, proxy).key_set
-            else:
-                source = _fixed(issuer.keys)
-            self._issuers[issuer.issuer] = issuer, jwks.KeySource(source, clock)
+            if issuer.jwks_uri and not is_acceptable(issuer.jwks_uri):
+                raise ValueError(f"the keys of {issuer.issuer} must be at an https URL (or http on loopback)")
+            before = self._issuers.get(issuer.issuer)
+            source = before[1] if before and _place(before[0]) == _place(issuer) else self._key_source(issuer)
+            found[issuer.issuer] = issuer, source
+        self._issuers = found
+
+    def _key_source(self, issuer: Issuer) -> jwks.KeySource:
+        if issuer.keys is not None:
+            return jwks.KeySource(_fixed(issuer.keys), self._clock)
+        place = _Place(issuer, issuer.ca_bundle or self._ca_bundle, self._proxy)
+        return jwks.KeySource(place.key_set, self._clock)
+
+    def issuer_of(self, token: str) -> str:
+        """The configured issuer that a token claims to be of; nothing is verified. Raises `Refused`."""
+        named = _unverified(token)[1].get("iss")
+        if not isinstance(named, str) or named not in self._issuers:
+            raise _invalid("its issuer is not one of this gateway's")
+        return named
+
+    def groups(self, issuer: str, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        """The groups that claims of a verified token (`Claims.named`) give as the issuers are configured now.
+
+        Raises `Refused` where the issuer is no longer one of them.
+        """
+        if (found := self._issuers.get(issuer)) is None:
+            raise Refused("AccessDenied", f"{issuer}, which signed this session in, is no longer an issuer here.")
+        return groups_of(claims, found[0].groups_claim, found[0].groups_from)
 
     def verify(self, token: str, *, now: float) -> Claims:
         """What a token says, if it is good. `now`: seconds since the epoch.
@@ -105,9 +143,9 @@ class Verifier:
         """
         header, claims = _unverified(token)
         named = claims.get("iss")
-        if not isinstance(named, str) or named not in self._issuers:
+        if not isinstance(named, str) or (known := self._issuers.get(named)) is None:
             raise _invalid("its issuer is not one of this gateway's")
-        issuer, source = self._issuers[named]
+        issuer, source = known
         algorithm, kid = _checked_header(header)
         try:
             key = source.find(kid, algorithm)
@@ -119,6 +157,11 @@ class Verifier:
         except (JoseError, ValueError, TypeError):
             raise _invalid("its signature does not verify") from None
         return _checked_claims(_json_object(signed.payload), header, issuer, token, now)
+
+
+def published_keys(issuer: Issuer, *, ca_bundle: Path | None = None, proxy: str | None = None) -> int:
+    """How many keys an issuer publishes that we can use. Blocks. Raises `jwks.Unavailable`."""
+    return len(jwks.read_keys(_Place(issuer, issuer.ca_bundle or ca_bundle, proxy).key_set()))
 
 
 def _invalid(reason: str) -> Refused:
@@ -183,11 +226,15 @@ def _checked_claims(claims: dict[str, Any], header: dict[str, Any], issuer: Issu
         raise _invalid(getattr(error, "description", None) or "a claim does not hold") from None
     if "events" in claims:
         raise _invalid("it is a security event or logout token")
+    if issuer.groups_claim:
+        _check_groups(claims.get(issuer.groups_claim, []), issuer.groups_claim)
+    named = named_claims(claims, issuer.groups_claim, issuer.groups_from)
     return Claims(
         issuer=issuer.issuer,
         audience=issuer.audience,
         subject=_name(claims, "sub") or "",
-        groups=_groups(claims.get(issuer.groups_claim, []), issuer.groups_claim),
+        groups=groups_of(named, issuer.groups_claim, issuer.groups_from),
+        named=named,
         token_id=_name(claims, "jti") or "sha256:" + hashlib.sha256(token.encode()).hexdigest()[:32],
         sid=_name(claims, "sid"),
         issued=int(claims["iat"]),
@@ -216,10 +263,11 @@ def _printable(value: object, claim: str) -> str:
     return value
 
 
-def _groups(value: object, claim: str) -> tuple[str, ...]:
+def _check_groups(value: object, claim: str) -> None:
     if not isinstance(value, list):
         raise _invalid(f"its {claim} is no list of names")
-    return tuple(dict.fromkeys(_printable(group, claim) for group in value))
+    for group in value:
+        _printable(group, claim)
 
 
 def _fixed(keys: Mapping[str, Any]) -> Callable[[], bytes]:
@@ -228,21 +276,28 @@ def _fixed(keys: Mapping[str, Any]) -> Callable[[], bytes]:
     return lambda: document
 
 
-class _Discovered:
-    """Where an issuer says that its keys are. One for each issuer; called under its key source's lock."""
+def _place(issuer: Issuer) -> tuple[object, ...]:
+    """Where an issuer's keys come from."""
+    return issuer.issuer, issuer.jwks_uri, issuer.ca_bundle, issuer.keys
 
-    def __init__(self, issuer: str, ca_bundle: Path | None, proxy: str | None) -> None:
-        self._issuer = issuer
+
+class _Place:
+    """Where an issuer's keys are: as configured, or as it says. Called under its key source's lock."""
+
+    def __init__(self, issuer: Issuer, ca_bundle: Path | None, proxy: str | None) -> None:
+        self._issuer = issuer.issuer
+        self._configured = issuer.jwks_uri
         self._settings: dict[str, Any] = {"ca_bundle": ca_bundle, "proxy": proxy}
-        self._jwks_uri: str | None = None
+        self._discovered: str | None = None
 
     def key_set(self) -> bytes:
         """The issuer's JWKS as bytes. Raises `jwks.Unavailable`."""
         try:
-            self._jwks_uri = self._jwks_uri or self._discover()
-            return fetch.get(self._jwks_uri, **self._settings)
+            if self._configured is None and self._discovered is None:
+                self._discovered = self._discover()
+            return fetch.get(self._configured or self._discovered or "", **self._settings)
         except fetch.FetchFailed as error:
-            self._jwks_uri = None  # it may have moved: ask again next time
+            self._discovered = None  # it may have moved: ask again next time
             raise jwks.Unavailable(str(error)) from None
 
     def _discover(self) -> str:
@@ -260,7 +315,7 @@ class _Discovered:
         if metadata["issuer"] != self._issuer:
             raise fetch.FetchFailed("its discovery document names another issuer")
         if not same_origin:
-            raise fetch.FetchFailed("its discovery document places the keys on another origin")
+            raise fetch.FetchFailed("its keys are on another origin: if that is right, say so by jwks_uri")
         return str(uri)
 
 

@@ -2,10 +2,11 @@
 
 The session token is the session itself in an AES-256-GCM box; access key and secret are HMACs of that token. So a pair
 fits one token only, a changed token fits no pair, and any gateway with the same key ring opens it. What is sealed was
-true at sign-in: whoever opens a token still asks whether its groups, role and subject hold now.
+true at sign-in: whoever opens a token still asks whether its groups, role and subject hold now. The box of a session
+that assumed a role holds the role's real keys: they need no store either, and only the signer takes them out.
 
-Who reads the key ring can be any session. It lies in one file (0600); `rotate` makes a new key and keeps the old ones
-for `KEEP` seconds, longer than any session lives.
+Who reads the key ring can be any session, and can open every token that he finds. It lies in one file (0600); `rotate`
+makes a new key and keeps the old ones for `KEEP` seconds, longer than sessions live.
 """
 
 import base64
@@ -25,9 +26,9 @@ from typing import Any, Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from addons.identity import private_file
 from addons.identity.refusal import Refused
-from addons.identity.session import Session
+from addons.identity.session import Keys, Session
+from addons.state import private_file
 
 PREFIX = "SLG1"
 KEEP = 24 * 3600  # seconds that a replaced key still opens tokens
@@ -36,6 +37,7 @@ REMEMBERED = 1_000  # opened tokens
 NONCE = 12
 _KID = re.compile(r"[0-9a-f]{8}")
 _FIELDS = tuple(field.name for field in dataclasses.fields(Session))
+_TUPLES = ("groups", "assumed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,10 @@ class _Key:
     def associated(self) -> bytes:
         return f"{PREFIX}{self.kid}".encode()
 
+    def outlived(self, now: float) -> bool:
+        """Whether it was replaced so long ago that it opens nothing more."""
+        return self.replaced is not None and now - self.replaced >= KEEP
+
     def access_key(self, token: bytes) -> str:
         """20 characters, as an AWS temporary key has."""
         return "ASIA" + base64.b32encode(hmac.digest(self.access, token, "sha256")[:10]).decode()
@@ -71,11 +77,10 @@ class KeyRing:
     """Seals sessions and opens them again. Thread-safe; neither prints nor raises anything secret."""
 
     def __init__(self, path: Path, keys: dict[str, _Key]) -> None:
-        self._path = path
-        self._keys = keys
-        self._current = next(key for key in keys.values() if key.replaced is None)
+        self.path = path
         self._lock = threading.Lock()
         self._opened_before: dict[tuple[str, str], tuple[Session, str]] = {}  # an agent signs every call with one token
+        self._use(keys)
 
     def __repr__(self) -> str:
         return f"KeyRing(current={self._current.kid!r}, keys={len(self._keys)})"
@@ -86,30 +91,52 @@ class KeyRing:
         first = _Key(secrets.token_hex(4), secrets.token_bytes(32))
         return cls(path, _load(private_file.read_or_create(path, _dump([first])), path))
 
-    def rotate(self, *, now: float | None = None) -> None:
+    def rotate(self, *, keep_old: bool = True, now: float | None = None) -> None:
         """Make a new current key, in the file too; keys replaced more than `KEEP` seconds ago are gone.
 
-        Other gateways read the file at their start: give it to them before its tokens reach them.
+        Without `keep_old` all others are gone: what they sealed is refused at once. A running gateway of this file
+        follows (`reread`); gateways elsewhere must have the file before its tokens reach them.
         """
         moment = int(time.time() if now is None else now)
         with self._lock:
             kept = [
                 dataclasses.replace(key, replaced=moment) if key.replaced is None else key
-                for key in _load(private_file.read(self._path), self._path).values()
-                if key.replaced is None or moment - key.replaced < KEEP
+                for key in _load(private_file.read(self.path), self.path).values()
+                if keep_old and not key.outlived(moment)
             ]
             fresh = _Key(secrets.token_hex(4), secrets.token_bytes(32))
-            private_file.replace(self._path, _dump([fresh, *kept]))
-            self._keys = {key.kid: key for key in (fresh, *kept)}
-            self._current = fresh
-            self._opened_before.clear()
+            private_file.replace(self.path, _dump([fresh, *kept]))
+            self._use({key.kid: key for key in (fresh, *kept)})
+
+    def reread(self) -> None:
+        """Take up what another process did to the file. Raises ValueError and OSError; then the keys are as before."""
+        found = _load(private_file.read(self.path), self.path)
+        with self._lock:
+            self._use(found)
+
+    def listed(self) -> list[tuple[str, int | None]]:
+        """Id of each key, and when it was replaced (seconds since the epoch; None: the current one)."""
+        return [(key.kid, key.replaced) for key in self._keys.values()]
+
+    def _use(self, keys: dict[str, _Key]) -> None:
+        self._keys = keys
+        self._current = next(key for key in keys.values() if key.replaced is None)
+        self._opened_before.clear()
 
     def seal(self, session: Session) -> tuple[str, str, str]:
-        """Access key (20 characters), secret key (40) and session token of a session."""
+        """Access key (20 characters), secret key (40) and session token of a session.
+
+        Raises ValueError where the token would be longer than `MAX_TOKEN` characters.
+        """
         key, nonce = self._current, os.urandom(NONCE)
-        state = json.dumps([getattr(session, name) for name in _FIELDS], separators=(",", ":")).encode()
+        values = {name: getattr(session, name) for name in _FIELDS}
+        if session.keys:
+            values["keys"] = [session.keys.access_key, session.keys.secret_key, session.keys.token]
+        state = json.dumps(list(values.values()), separators=(",", ":")).encode()
         body = base64.urlsafe_b64encode(nonce + key.box.encrypt(nonce, state, key.associated)).rstrip(b"=")
         token = f"{PREFIX}.{key.kid}.".encode() + body
+        if len(token) > MAX_TOKEN:
+            raise ValueError("the session is too large for a token")
         return key.access_key(token), key.secret_key(token), token.decode()
 
     def unseal(self, access_key: str, token: str, *, now: float) -> tuple[Session, str]:
@@ -117,7 +144,7 @@ class KeyRing:
 
         Raises `Refused`: InvalidClientTokenId for all that this ring did not seal, ExpiredToken after the end.
         """
-        found = self._opened_before.get((access_key, token)) or self._opened(access_key, token)
+        found = self._opened_before.get((access_key, token)) or self._opened(access_key, token, now)
         if found is None:
             raise Refused(
                 "InvalidClientTokenId",
@@ -132,14 +159,16 @@ class KeyRing:
             raise Refused("ExpiredToken", "the credentials have expired: sign in again.")
         return session, secret
 
-    def _opened(self, access_key: str, token: str) -> tuple[Session, str] | None:
+    def _opened(self, access_key: str, token: str, now: float) -> tuple[Session, str] | None:
         parts = token.split(".")
         if len(token) > MAX_TOKEN or not token.isascii() or not access_key.isascii() or len(parts) != 3:
             return None
         prefix, kid, body = parts
         key = self._keys.get(kid)
         raw = token.encode()
-        if prefix != PREFIX or key is None or not hmac.compare_digest(key.access_key(raw), access_key):
+        if key is None or key.outlived(now):
+            return None
+        if prefix != PREFIX or "=" in body or not hmac.compare_digest(key.access_key(raw), access_key):
             return None
         try:
             sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
@@ -147,7 +176,9 @@ class KeyRing:
             values = dict(zip(_FIELDS, state, strict=True))  # another length: sealed by another version of sluicegate
         except (binascii.Error, InvalidTag, ValueError):
             return None
-        return Session(**values | {"groups": tuple(values["groups"])}), key.secret_key(raw)
+        lists = {name: tuple(values[name]) for name in _TUPLES}
+        keys = Keys(*values["keys"]) if values["keys"] else None
+        return Session(**values | lists | {"keys": keys}), key.secret_key(raw)
 
 
 def _dump(keys: list[_Key]) -> bytes:

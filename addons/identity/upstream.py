@@ -4,12 +4,10 @@ Only the signer asks for them. They are in no repr, no exception and no log; wha
 and a mend, never by a message that quotes a request.
 """
 
-import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,12 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
-log = logging.getLogger(__name__)
+from addons.identity.renewing import USABLE, Needed, Renewing, UpstreamUnavailable, never
+from addons.identity.session import Keys
 
-USABLE = 60  # seconds before their end from which credentials are no longer signed with
-RETRY = 30.0  # seconds between renewals in the background while the present credentials still hold
-LOOK = 1.0  # seconds for which botocore's word that they are fresh is taken: asking costs more than a signature
-Needed = Callable[[int | None], bool]
+__all__ = ["Identity", "Upstream", "UpstreamUnavailable", "explained"]
+
+STS_TIMEOUT = 20.0  # seconds at most: agents wait for it
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -34,19 +32,6 @@ def _without_traceback(record: logging.LogRecord) -> bool:
 logging.getLogger("botocore.credentials").addFilter(_without_traceback)
 
 
-class UpstreamUnavailable(Exception):
-    """AWS, or the credentials for it, can't be had. The message says why and how to mend it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Real credentials, for one signature."""
-
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    token: str | None = field(repr=False)
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who the gateway is to AWS."""
@@ -56,7 +41,7 @@ class Identity:
 
 
 class Upstream:
-    """How the gateway is known to AWS. `account` and `identity` block; `credentials` is for the event loop."""
+    """How the gateway is known to AWS. Only `credentials` is for the event loop; the others block."""
 
     def __init__(
         self,
@@ -73,18 +58,15 @@ class Upstream:
         self._endpoint = endpoint
         self._ca = ca
         self._config = Config(
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
+            connect_timeout=min(connect_timeout, STS_TIMEOUT),
+            read_timeout=min(read_timeout, STS_TIMEOUT),
             proxies={"http": proxy, "https": proxy} if proxy else {},
             retries={"mode": "standard", "total_max_attempts": 3},
         )
         self._lock = threading.Lock()
         self._session: Any = None
-        self._needed: Needed = _never
-        self._keys: Keys | None = None
-        self._flight: asyncio.Future[Keys] | None = None
-        self._fresh_until = 0.0  # on the monotonic clock, as the next
-        self._retry_at = 0.0
+        self._sts: Any = None  # a client, made once: it is safe to share between threads
+        self._own = Renewing(self._load)
 
     def __repr__(self) -> str:
         return f"Upstream(profile={self._profile!r}, endpoint={self._endpoint!r})"
@@ -95,45 +77,49 @@ class Upstream:
 
     def identity(self) -> Identity:
         """Whose the credentials are, by GetCallerIdentity. Blocking. Raises `UpstreamUnavailable`."""
-        self._load()
-        region = self._session.get_config_variable("region") or "us-east-1"
         try:
-            client = self._session.create_client("sts", region_name=region, endpoint_url=self._endpoint)
-            answer = client.get_caller_identity()
+            answer = self._client().get_caller_identity()
             # arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/SESSION, or an iam user, root, or a federated user.
-            found = Identity(str(answer["Account"]), str(answer["Arn"]).split(":")[1])
+            return Identity(str(answer["Account"]), str(answer["Arn"]).split(":")[1])
+        except UpstreamUnavailable:
+            raise
         except Exception as error:
-            raise UpstreamUnavailable(_explained(error, self._endpoint or f"sts.{region}")) from None
-        self._load()  # the call may have renewed them
-        return found
+            raise UpstreamUnavailable(explained(error, self._place)) from None
+
+    def assume(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """AWS's answer to AssumeRole, by the gateway's own credentials. Blocking.
+
+        Raises botocore's `ClientError` where AWS refuses, and `UpstreamUnavailable`.
+        """
+        client = self._client()
+        try:
+            answer: Mapping[str, Any] = client.assume_role(**parameters)
+            return answer
+        except exceptions.ClientError:
+            raise
+        except Exception as error:
+            raise UpstreamUnavailable(explained(error, self._place)) from None
 
     async def credentials(self) -> Keys:
-        """The credentials to sign with now. Microseconds when they are at hand; waits only if they are about to end.
+        """The credentials to sign with now; see `Renewing.keys`.
 
-        botocore says from 15 minutes before the end that they should be renewed: that happens in the background, once
-        for all callers. Raises `UpstreamUnavailable`.
+        botocore says from 15 minutes before the end that they should be renewed. Raises `UpstreamUnavailable`.
         """
-        keys, moment = self._keys, time.monotonic()
-        if keys is not None:
-            if moment < self._fresh_until:
-                return keys
-            if not self._needed(None):
-                self._fresh_until = moment + LOOK
-                return keys
-            if not self._needed(USABLE):
-                if moment >= self._retry_at:
-                    self._retry_at = moment + RETRY
-                    self._renew()
-                return keys
-        return await asyncio.shield(self._renew())
+        return await self._own.keys()
 
-    def _renew(self) -> asyncio.Future[Keys]:
-        if self._flight is None or self._flight.done():
-            self._flight = asyncio.ensure_future(asyncio.to_thread(self._load))
-            self._flight.add_done_callback(_report)
-        return self._flight
+    @property
+    def _place(self) -> str:
+        return self._endpoint or "STS"
 
-    def _load(self) -> Keys:
+    def _client(self) -> Any:
+        self._load()
+        with self._lock:
+            if self._sts is None:
+                region = self._session.get_config_variable("region") or "us-east-1"
+                self._sts = self._session.create_client("sts", region_name=region, endpoint_url=self._endpoint)
+            return self._sts
+
+    def _load(self) -> tuple[Keys, Needed]:
         """Take the credentials from the chain, renewed where botocore finds that needed. Blocking."""
         with self._lock:
             try:
@@ -148,28 +134,17 @@ class Upstream:
                 if source is None:
                     raise exceptions.NoCredentialsError
                 frozen = source.get_frozen_credentials()
-                needed: Needed = getattr(source, "refresh_needed", _never)
+                needed: Needed = getattr(source, "refresh_needed", never)
                 if needed(USABLE):
                     raise exceptions.CredentialRetrievalError(provider=source.method, error_msg="expired")
             except Exception as error:
-                raise UpstreamUnavailable(_explained(error, self._endpoint or "AWS")) from None
+                raise UpstreamUnavailable(explained(error, self._endpoint or "AWS")) from None
             if not frozen.access_key or not frozen.secret_key:
-                raise UpstreamUnavailable(_explained(exceptions.NoCredentialsError(), "AWS"))
-            self._keys, self._needed = Keys(frozen.access_key, frozen.secret_key, frozen.token), needed
-            return self._keys
+                raise UpstreamUnavailable(explained(exceptions.NoCredentialsError(), "AWS"))
+            return Keys(frozen.access_key, frozen.secret_key, frozen.token), needed
 
 
-def _never(seconds: int | None = None) -> bool:
-    """Long-lived keys need no renewal."""
-    return False
-
-
-def _report(flight: asyncio.Future[Keys]) -> None:
-    if not flight.cancelled() and (error := flight.exception()):
-        log.warning("upstream credentials can't be renewed: %s", error)
-
-
-def _explained(error: Exception, where: str) -> str:
+def explained(error: Exception, where: str) -> str:
     """Cause and mend. AWS's own messages are left out: one about a signature quotes the request, token included."""
     kind = type(error).__name__
     match error:

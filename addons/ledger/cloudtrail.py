@@ -43,8 +43,9 @@ class CallRecord:
     region: str = ""
     protocol: str | None = None
     params: Mapping[str, Any] | None = None
-    role: str | None = None  # the ARN that the session signed in to
-    label: str = ""  # RoleSessionName
+    role: str | None = None  # the ARN of the role that acts: the last one assumed, else the one signed in to
+    label: str = ""  # its RoleSessionName
+    assumed: tuple[str, ...] = ()  # ARNs of the roles assumed through the gateway, each from the one before
     session: str | None = None
     subject: str | None = None
     issuer: str | None = None
@@ -67,6 +68,9 @@ class CallRecord:
     refused_by: str | None = None  # the step
     approval: Mapping[str, Any] | None = None  # {"verdict", "by", "seconds"}
     masked: tuple[Mapping[str, Any], ...] = ()
+    returned: str | None = None  # the synthetic access key in place of the credentials in the answer
+    signed_as: Mapping[str, str] = field(default_factory=dict)  # {"role", "sessionPolicy"} where a role was assumed
+    added: Mapping[str, str] = field(default_factory=dict)  # headers that the agent did not send
     bytes_in: int = 0
     compressed: bool = False  # the request's body: its parameters may be far larger than it
     bytes_out: int = 0
@@ -147,6 +151,10 @@ def block(record: CallRecord) -> dict[str, Any]:
         "groups": list(record.groups),
         "tokenId": record.token_id,
         "agentKey": record.access_key,
+        "assumed": list(record.assumed),
+        "returnedKey": record.returned,
+        "signedAs": dict(record.signed_as) or None,
+        "added": dict(record.added),
         "decision": decision(record),
         "approval": dict(record.approval) if record.approval else None,
         "masked": [dict(mask) for mask in record.masked],

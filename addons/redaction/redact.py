@@ -17,7 +17,7 @@ from addons.redaction.xml import Xml
 from addons.wire.message import Decoded, HttpResponse, Protocol
 from policy.redaction import Chain, CompiledRule, RuleSet, Target
 
-_FIRST_ERROR = 301  # as in botocore's parser
+FIRST_ERROR = 301  # as in botocore's parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,17 @@ class _Found:
     operation: str
 
 
-def redact(rules: RuleSet, decoded: Decoded, response: HttpResponse, key: bytes) -> Redacted:
+def redact(
+    rules: RuleSet, decoded: Decoded, response: HttpResponse, key: bytes, spare: Target | None = None
+) -> Redacted:
     """Mask what the rules for the call (and for every call it could be) locate in its answer.
 
+    `spare` leads to places that no rule of their own masks: synthetic credentials, made for the agent.
     `key` is secret bytes of this gateway: masks are HMACs under it. Raises `Unredactable` whenever masking can't be
     certain: undecodable or contradictory bodies, duplicate keys, streams that a rule reaches, any failure at all.
     """
     try:
-        return _redact(rules, decoded, response, key)
+        return _redact(rules, decoded, response, key, spare)
     except Unredactable as error:
         reason = error.reason
     except Exception as error:
@@ -62,10 +65,10 @@ def redact(rules: RuleSet, decoded: Decoded, response: HttpResponse, key: bytes)
     raise Unredactable(reason)  # outside of the handlers: a decoder's exception holds the document it failed on
 
 
-def _redact(rules: RuleSet, decoded: Decoded, response: HttpResponse, key: bytes) -> Redacted:
+def _redact(rules: RuleSet, decoded: Decoded, response: HttpResponse, key: bytes, spare: Target | None) -> Redacted:
     calls = dict.fromkeys(((decoded.service, decoded.operation), *decoded.candidates))
-    error = response.status >= _FIRST_ERROR
-    answer = _Answer(response, decoded.protocol, error)
+    error = response.status >= FIRST_ERROR
+    answer = Answer(response, decoded.protocol, error)
     found: list[_Found] = []
     for service, operation in calls:
         for rule in rules.for_operation(service, operation):
@@ -74,6 +77,9 @@ def _redact(rules: RuleSet, decoded: Decoded, response: HttpResponse, key: bytes
             for target in targets:
                 for tree, place, shape in answer.locate(target):
                     found.append(_Found(tree, place, shape, rule, operation))
+    if spare and found:
+        spared = {place.path for _, place, _ in answer.locate(spare)}
+        found = [each for each in found if each.place.path not in spared]
     masked = _apply(_outermost(found), Masker(key))
     return Redacted(answer.edited(), masked) if masked else Redacted(response)
 
@@ -100,7 +106,7 @@ def _in_body(target: Target, chain: Chain, protocol: Protocol) -> bool:
     return not (protocol.startswith("rest-") and location)
 
 
-class _Answer:
+class Answer:
     """One response and the trees made of it so far."""
 
     def __init__(self, response: HttpResponse, protocol: Protocol, error: bool) -> None:

@@ -132,18 +132,22 @@ class Xml:
 
     def mask(self, place: Place, shape: Any, masker: Masker) -> bool:
         """Put a leaf's mask in its place; False: it has to be removed."""
-        nodes: Nodes = place.handle
-        element = nodes.elements[0]
         text = masker.text_leaf(self.value(place).decode(), shape, "iso8601")
         if text is None:
             return False
+        self.put(place, text)
+        return True
+
+    def put(self, place: Place, text: str) -> None:
+        """Let a leaf have another text."""
+        nodes: Nodes = place.handle
+        element = nodes.elements[0]
         if nodes.attribute:
             element.set(nodes.attribute, text)
-            return True
+            return
         for child in list(element):  # comments too: a text can be cut in two by one
             element.remove(child)
         element.text = text
-        return True
 
     def value(self, place: Place) -> bytes:
         """The bytes that a place's fingerprint is made of."""

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from scripts.benchmarks import proxy, report, wire, wire_report
+from scripts.benchmarks import identity, identity_report, proxy, report, wire, wire_report
 from scripts.benchmarks.load import Failed
 from scripts.benchmarks.measure import Unmeasurable
 
@@ -41,6 +41,15 @@ def wire_command(
 ) -> None:
     """Reading requests: how much of AWS comes out right, how fast, beside LocalStack's parser."""
     finish(lambda progress: wire.run(quick, progress), wire_report.as_json, wire_report.show, json_)
+
+
+@app.command("identity")
+def identity_command(
+    json_: Annotated[bool, typer.Option("--json", help="Print every figure as one JSON document.")] = False,
+    quick: Annotated[bool, typer.Option(help="A few seconds: fewer blocks.")] = False,
+) -> None:
+    """Knowing who calls and signing anew, chunk-signed bodies too, beside botocore's signer."""
+    finish(lambda progress: identity.run(quick, progress), identity_report.as_json, identity_report.show, json_)
 
 
 class Judged(Protocol):

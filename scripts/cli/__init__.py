@@ -16,6 +16,11 @@ COMMANDS = {  # name: (module, attribute, what `sluicegate --help` says)
     "decode": ("decode", "decode", "Show what the gateway would understand of a request."),
     "token": ("token", "token", "Make an OIDC token of the built-in issuer."),
     "approvals": ("approvals", "app", "List, approve and deny held calls."),
+    "session": ("session", "app", "List sessions, and revoke them."),
+    "freeze": ("freeze", "freeze", "The kill switch: refuse a session, a subject, or everything."),
+    "thaw": ("freeze", "thaw", "Lift a freeze."),
+    "keys": ("keys", "app", "List and rotate the keys that seal credentials."),
+    "credentials": ("credentials", "app", "Sign a person or a container in, for any AWS SDK."),
     "audit": ("audit", "app", "Read and search the audit log."),
     "ca": ("ca", "app", "Show or renew the certificate authority."),
 }

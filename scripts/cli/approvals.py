@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from addons.approvals.operators import FILE
-from addons.identity import private_file
+from addons.state import private_file
 from addons.text import one_line
 from scripts.cli.common import ConfigOption, fail, load_config
 from scripts.client.defaults import STATE_FILE
@@ -70,6 +70,7 @@ def described(ticket: dict[str, Any]) -> Text:
     where = ticket["resources"]
     rows = [
         ("who", ticket["subject"]),
+        *(("as", role) for role in ticket.get("assumed", [])[-1:]),
         *(("on", resource) for resource in where[:5]),
         *([("", f"and {len(where) - 5} more")] if len(where) > 5 else []),
         ("rule", ticket["rule"]),

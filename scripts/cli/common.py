@@ -1,6 +1,7 @@
 """What the subcommands share: finding the configuration, and ending with a clear message."""
 
 import os
+import pwd
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -26,6 +27,14 @@ def fail(message: str, code: int = 2) -> NoReturn:
     """End with a message on standard error."""
     print(f"sluicegate: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def operator() -> str:
+    """The user that this process runs as; not what the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have no account
+        return f"uid {os.getuid()}"
 
 
 def named(given: Path | None) -> Path | None:

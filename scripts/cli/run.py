@@ -18,8 +18,8 @@ import typer
 
 from addons import config
 from addons.approvals import operators
-from addons.identity import private_file
 from addons.identity.local import LocalIssuer
+from addons.state import private_file
 from scripts.cli.common import fail, load_config, named
 from scripts.client import defaults, sandbox, supervise, walls
 from scripts.client.environment import child_environment

@@ -18,10 +18,10 @@ from addons import config
 from addons.approvals import page
 from addons.approvals.operators import Operators
 from addons.gateway import Gateway
-from addons.identity import private_file
 from addons.identity.upstream import UpstreamUnavailable
 from addons.ledger.log import LedgerUnavailable
 from addons.services import Services
+from addons.state import private_file
 from policy.problems import Invalid
 from scripts.cli.common import fail
 from scripts.client.defaults import STATE_FILE

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from addons.config import Duration
-from addons.identity import private_file
 from addons.identity.local import LocalIssuer
 from addons.identity.oidc import Verifier
 from addons.identity.refusal import Refused
+from addons.state import private_file
 from scripts.cli.common import ConfigOption, fail, load_config
 
 

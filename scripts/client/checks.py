@@ -17,14 +17,15 @@ from typing import Any, Literal
 import botocore
 import botocore.session
 import urllib3
-from authlib.oidc.discovery import get_well_known_url
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from addons import config, wire
-from addons.identity import fetch
+from addons.identity.jwks import Unavailable
 from addons.identity.local import LocalIssuer
+from addons.identity.oidc import published_keys
 from addons.identity.upstream import Upstream, UpstreamUnavailable
+from addons.issuers import issuer_of
 from certs import authority
 from policy.problems import Invalid
 from scripts.client import defaults, gateway, sandbox
@@ -174,10 +175,10 @@ def identity(found: config.Gateway) -> Iterator[Check]:
     for configured in found.config.identity.issuers:
         name = str(configured.issuer)
         try:
-            fetch.get(get_well_known_url(name, external=True), ca_bundle=found.ca, proxy=found.config.upstream.proxy)
-            yield Check("identity", "ok", f"{name} answers")
-        except fetch.FetchFailed as error:
-            mend = "check identity.issuers, the network, upstream.proxy and upstream.ca"
+            keys = published_keys(issuer_of(found, configured), ca_bundle=found.ca, proxy=found.config.upstream.proxy)
+            yield Check("identity", "ok", f"{name} answers, with {keys} key{'s' * (keys > 1)}")
+        except Unavailable as error:
+            mend = "check identity.issuers, the network, upstream.proxy, and ca of the issuer or upstream"
             yield Check("identity", "wrong", f"{name}: {error}", mend)
 
 

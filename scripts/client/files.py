@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
-from addons.identity import private_file
+from addons.state import private_file
 from certs import bundles
 from scripts.client.environment import Files
 

@@ -94,6 +94,8 @@ def connect(running: Running, host: str, timeout: float = 10.0) -> ssl.SSLSocket
             if not (byte := plain.recv(1)) or len(answer) > 8192:
                 raise ValueError(f"{running.proxy} is no proxy")
             answer += byte
+        if answer.split(b" ")[1:2] == [b"407"]:
+            raise ValueError(f"{running.proxy} wants `proxy_authorization`, which `run` and `doctor` don't send")
         if answer.split(b" ")[1:2] != [b"200"]:
             raise ValueError(f"{running.proxy} does not serve {host}")
         return context.wrap_socket(plain, server_hostname=host)

@@ -99,7 +99,7 @@ def test_the_setting_decides_whether_it_is_read(tmp_path: Path, setting: Any, re
     flow, asking = tflow.tflow(), call()
     attach(flow, asking)
     asking.decoded = None
-    Decode(made).request(flow)
+    Decode(made).aws_call(flow)
     if refused:
         assert asking.refusal
         assert asking.decoded is None

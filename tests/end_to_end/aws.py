@@ -8,7 +8,8 @@ answered at the door.
 import hashlib
 import hmac
 import io
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,6 +26,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from tests.harness import REAL_KEY, REAL_SECRET
 
 SECRET = "correct-horse-battery-staple"
+KEYS = re.compile(r"<(AccessKeyId|SecretAccessKey|SessionToken)>([^<]+)</")
 UNAVAILABLE = b"<ErrorResponse><Error><Code>ServiceUnavailable</Code><Message>m</Message></Error></ErrorResponse>"
 METRICS = {"Metrics": [{"Namespace": "sluice", "MetricName": "flow", "Dimensions": []}]}
 
@@ -45,6 +47,7 @@ class Aws:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.keys: dict[str, tuple[str, str | None]] = {REAL_KEY: (REAL_SECRET, None)}  # and those that STS gave out
         self.failures = 0  # so many of the next requests are answered with a 503
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self.server.start()
@@ -65,7 +68,7 @@ class Aws:
                 for name, value in environ.items()
                 if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
             }
-            refused = wrong_signature(environ["REQUEST_METHOD"], environ["RAW_URI"], headers, body)
+            refused = wrong_signature(environ["REQUEST_METHOD"], environ["RAW_URI"], headers, body, self.keys)
             if "owner" not in headers["user-agent"]:
                 self.asked.append(Asked(headers["host"], name_of(environ, headers, body), headers, body, refused))
             if refused:
@@ -79,8 +82,11 @@ class Aws:
                 kind = [("content-type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")]
                 start_response("200 OK", kind)
                 return [cbor2.dumps(METRICS)]
-            answer: Iterable[bytes] = inner(environ, start_response)
-            return answer
+            answer = b"".join(inner(environ, start_response))
+            if b"<SessionToken>" in answer:
+                found = dict(KEYS.findall(answer.decode()))
+                self.keys[found["AccessKeyId"]] = found["SecretAccessKey"], found["SessionToken"]
+            return [answer]
 
         return serve
 
@@ -135,8 +141,10 @@ class ListedS3(Listed, S3SigV4Auth):  # type: ignore[misc]
     """The same with S3's paths."""
 
 
-def wrong_signature(method: str, target: str, headers: dict[str, str], body: bytes) -> str:
-    """Why a request is not signed with the real key, or ""."""
+def wrong_signature(
+    method: str, target: str, headers: dict[str, str], body: bytes, keys: Mapping[str, tuple[str, str | None]]
+) -> str:
+    """Why a request is not signed with a real key (each with its secret and token), or ""."""
     try:
         kind, _, rest = headers["authorization"].partition(" ")
         found = dict(part.strip().split("=", 1) for part in rest.split(","))
@@ -144,7 +152,8 @@ def wrong_signature(method: str, target: str, headers: dict[str, str], body: byt
         names = found["SignedHeaders"].split(";")
     except (KeyError, ValueError):
         return "IncompleteSignature"
-    if kind != "AWS4-HMAC-SHA256" or key != REAL_KEY or "x-amz-security-token" in headers:
+    secret, token = keys.get(key, ("", ""))
+    if kind != "AWS4-HMAC-SHA256" or not secret or headers.get("x-amz-security-token") != token:
         return "InvalidClientTokenId"
     if not {"host", *(name for name in headers if name.startswith("x-amz-"))} <= set(names):
         return "SignatureDoesNotMatch: not all is signed"
@@ -153,7 +162,7 @@ def wrong_signature(method: str, target: str, headers: dict[str, str], body: byt
         return "XAmzContentSHA256Mismatch"
     request = AWSRequest(method, f"https://{headers['host']}{target}", {name: headers[name] for name in names}, body)
     request.context["timestamp"] = headers["x-amz-date"]
-    signer = (ListedS3 if service == "s3" else Listed)(Credentials(REAL_KEY, REAL_SECRET), service, region)
+    signer = (ListedS3 if service == "s3" else Listed)(Credentials(key, secret), service, region)
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     return "" if hmac.compare_digest(expected, found["Signature"]) else "SignatureDoesNotMatch"
 

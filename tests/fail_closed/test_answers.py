@@ -27,7 +27,9 @@ READ_TIMEOUT = 2  # seconds
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     directory = tmp_path_factory.mktemp("gateway")
     (directory / "rules.yaml").write_text(RULES)
-    policy = POLICY.replace("    - s3:GetObject\n", "    - s3:GetObject\n    - iam:CreateAccessKey\n")
+    policy = POLICY.replace(
+        "    - s3:GetObject\n", "    - s3:GetObject\n    - autoscaling:DescribeLaunchConfigurations\n"
+    )
     upstream = f"{{endpoint: ENDPOINT, read_timeout: {READ_TIMEOUT}s}}"
     with standing(directory, policy, upstream=upstream, redaction="[secrets, ./rules.yaml]") as made:
         yield made
@@ -39,10 +41,10 @@ def object_(stand: Stand) -> Answer:
     return raw.send("GET", "/k", raw.signed("GET", "/k", {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}, b""))
 
 
-def access_key(stand: Stand) -> Answer:
-    """iam:CreateAccessKey, whose answer is XML."""
-    raw = stand.raw(host="iam.amazonaws.com", service="iam")
-    body = b"Action=CreateAccessKey&Version=2010-05-08"
+def configurations(stand: Stand) -> Answer:
+    """autoscaling:DescribeLaunchConfigurations, whose answer is XML."""
+    raw = stand.raw(host="autoscaling.us-east-1.amazonaws.com", service="autoscaling")
+    body = b"Action=DescribeLaunchConfigurations&Version=2011-01-01"
     headers = {"content-type": "application/x-www-form-urlencoded"}
     return raw.send("POST", "/", raw.signed("POST", "/", headers, body), body)
 
@@ -55,10 +57,11 @@ def xml(body: str) -> bytes:
     return framed(body.encode(), b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n")
 
 
-KEY = (
-    '<CreateAccessKeyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><CreateAccessKeyResult><AccessKey>'
-    f"<UserName>u</UserName><AccessKeyId>A</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey></AccessKey>"
-    "</CreateAccessKeyResult></CreateAccessKeyResponse>"
+FOUND = (
+    '<DescribeLaunchConfigurationsResponse xmlns="http://autoscaling.amazonaws.com/doc/2011-01-01/">'
+    "<DescribeLaunchConfigurationsResult><LaunchConfigurations><member><LaunchConfigurationName>u"
+    f"</LaunchConfigurationName><UserData>{SECRET}</UserData></member></LaunchConfigurations>"
+    "</DescribeLaunchConfigurationsResult></DescribeLaunchConfigurationsResponse>"
 )
 
 
@@ -83,10 +86,10 @@ def test_answers_that_can_be_masked_arrive_masked(stand: Stand) -> None:
     assert found.status == 200
     assert json.loads(found.body)["Name"] == "n"
     assert SECRET.encode() not in found.body
-    with wild(stand.upstream, sends(xml(KEY))):
-        found = access_key(stand)
+    with wild(stand.upstream, sends(xml(FOUND))):
+        found = configurations(stand)
     assert found.status == 200
-    assert b"<UserName>u</UserName>" in found.body
+    assert b"<LaunchConfigurationName>u</LaunchConfigurationName>" in found.body
     assert SECRET.encode() not in found.body
     head = f"HTTP/1.1 200 OK\r\nETag: e\r\nx-amz-version-id: {HEADER_SECRET}\r\n".encode()
     with wild(stand.upstream, sends(framed(b"content", head))):
@@ -160,16 +163,16 @@ def withheld(stand: Stand, found: Answer) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        f'<!DOCTYPE a [<!ENTITY s "{SECRET}">]>' + KEY.replace(SECRET, "&s;"),
-        '<!DOCTYPE a SYSTEM "file:///etc/passwd">' + KEY,
-        KEY.replace("</AccessKey>", "", 1),
-        KEY + KEY,
+        f'<!DOCTYPE a [<!ENTITY s "{SECRET}">]>' + FOUND.replace(SECRET, "&s;"),
+        '<!DOCTYPE a SYSTEM "file:///etc/passwd">' + FOUND,
+        FOUND.replace("</member>", "", 1),
+        FOUND + FOUND,
     ],
     ids=["entity", "doctype", "open", "two"],
 )
 def test_xml_that_is_in_doubt_is_withheld(stand: Stand, document: str) -> None:
     with wild(stand.upstream, sends(xml(document))):
-        found = access_key(stand)
+        found = configurations(stand)
     withheld(stand, found)
     assert stand.last_call()["additionalEventData"]["sluicegate"]["outcome"] == "answered"
 

@@ -17,7 +17,8 @@ from tests.fail_closed.launcher import RAISES, hooks
 
 CASES = [(type(step).__name__, hook) for step in Gateway(cast("Any", None)).addons for hook in hooks(step)]
 RARE = {"AddonHalt", "OptionsError"}  # mitmproxy's own, which no step raises
-BEFORE_SENDING = {"http_connect", "tls_clienthello", "requestheaders", "request", "server_connect", "server_connected"}
+BEFORE_SENDING = {"http_connect", "tls_clienthello", "requestheaders", "request", "aws_call"}
+BEFORE_SENDING |= {"server_connect", "server_connected"}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def refused_or_withheld(stand: Stand, step: str, hook: str, fault: Fault) -> Non
     assert SECRET.encode() not in shown
     if hook in BEFORE_SENDING:
         assert len(stand.upstream.seen) == seen
-    if hook == "request":
+    if hook in ("request", "aws_call"):
         assert stand.last_call()["additionalEventData"]["sluicegate"]["outcome"] == "refused"
 
 

@@ -82,6 +82,10 @@ def token(
     return f"{text}.{b64(signature(signed_with or head['alg'], key, text.encode()))}"
 
 
+class At(int):
+    """A time, in seconds from when a token is made."""
+
+
 class Server(ThreadingHTTPServer):
     """Clients that cut the connection are what the tests are about."""
 
@@ -96,6 +100,7 @@ class Idp:
         self.metadata: dict[str, Any] = {}
         self.requests: list[str] = []
         self.special: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        self.clock: Callable[[], float] = lambda: NOW
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -127,16 +132,18 @@ class Idp:
 
     def claims(self, **changed: Any) -> dict[str, Any]:
         """Claims of a good token; a value of None leaves the claim out."""
+        now = int(self.clock())
         found = {
             "iss": self.issuer,
             "sub": "agent/ada",
             "aud": "sluicegate",
-            "iat": int(NOW) - 10,
-            "exp": int(NOW) + 600,
+            "iat": At(-10),
+            "exp": At(600),
             "jti": "t1",
             "groups": ["developers"],
         } | changed
-        return {name: value for name, value in found.items() if value is not None}
+        when = {name: now + value if isinstance(value, At) else value for name, value in found.items()}
+        return {name: value for name, value in when.items() if value is not None}
 
 
 def send(handler: BaseHTTPRequestHandler, body: str | bytes, status: int = 200, **headers: str) -> None:

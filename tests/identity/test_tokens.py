@@ -3,23 +3,19 @@
 import base64
 import contextlib
 import hashlib
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from addons.identity.oidc import Issuer, Verifier
 from addons.identity.refusal import Refused
-from tests.identity.idp import NOW, RSA, Idp, b64, jwk, signature, token
+from tests.identity.forged import FORGED, OTHER, Forge
+from tests.identity.idp import NOW, RSA, Idp, b64, jwk, token
 
 pytestmark = pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
-PEM = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-OTHER = rsa.generate_private_key(65537, 2048)
 
 
 def refused(verifier: Verifier, text: str, code: str = "InvalidIdentityToken", now: float = NOW) -> Refused:
@@ -67,59 +63,10 @@ def test_each_asymmetric_algorithm_verifies_and_a_changed_signature_does_not(
     refused(verifier, f"{signed}.{b64(bytes(changed))}")
 
 
-Header = dict[str, Any]
-HEADERS: list[tuple[str, Header, Any]] = [
-    ("none", {"alg": "none"}, None),
-    ("none in other letters", {"alg": "NoNe"}, None),
-    ("HMAC with the public key as PEM", {"alg": "HS256"}, PEM),
-    ("HMAC with the modulus", {"alg": "HS256"}, jwk(RSA)["n"].encode()),
-    ("HMAC with the JWK's JSON", {"alg": "HS256"}, json.dumps(jwk(RSA)).encode()),
-    ("HMAC with nothing", {"alg": "HS512"}, b""),
-    ("no algorithm", {"alg": None}, "RS256"),
-    ("an algorithm that is a list", {"alg": ["RS256"]}, "RS256"),
-    ("an unknown algorithm", {"alg": "RS1"}, "RS256"),
-    ("another algorithm than signed with", {"alg": "PS256"}, "RS256"),
-    ("an algorithm that the key is not for", {"alg": "ES256"}, "RS256"),
-    ("another key under the right kid", {}, OTHER),
-    ("an unknown kid", {"kid": "k2"}, "RS256"),
-    ("a kid that is a path", {"kid": "../../../../dev/null"}, b""),
-    ("a kid that is SQL", {"kid": "x' UNION SELECT 'key'--"}, "RS256"),
-    ("a kid that is a number", {"kid": 1}, "RS256"),
-    ("a kid that is a list", {"kid": ["k1"]}, "RS256"),
-    ("an empty kid", {"kid": ""}, "RS256"),
-    ("a JWK brought along", {"jwk": jwk(OTHER)}, OTHER),
-    ("a JWK brought along, signature good", {"jwk": jwk(RSA)}, "RS256"),
-    ("a key set's URL", {"jku": "http://127.0.0.1:1/keys"}, OTHER),
-    ("a key set's URL, signature good", {"jku": "https://idp.example.com/keys"}, "RS256"),
-    ("a certificate's URL", {"x5u": "https://idp.example.com/cert"}, "RS256"),
-    ("a certificate", {"x5c": ["MIIB"]}, "RS256"),
-    ("a critical extension", {"crit": ["exp"], "exp": 1}, "RS256"),
-    ("an unencoded payload", {"b64": False, "crit": ["b64"]}, "RS256"),
-    ("a critical extension that is none", {"crit": ["kid"]}, "RS256"),
-    ("a stated encoding of the payload", {"b64": True}, "RS256"),
-    ("a logout token", {"typ": "logout+jwt"}, "RS256"),
-    ("a type that is no string", {"typ": 1}, "RS256"),
-    ("a header over 2 KB", {"x5t": "A" * 3000}, "RS256"),
-]
-
-
-@pytest.mark.parametrize(("header", "how"), [case[1:] for case in HEADERS], ids=[case[0] for case in HEADERS])
-def test_a_header_that_asks_for_anything_else_is_refused(
-    idp: Idp, verifier: Verifier, header: Header, how: Any
-) -> None:
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED)
+def test_a_forged_token_is_refused(idp: Idp, verifier: Verifier, forge: Forge) -> None:
     assert verifier.verify(token(idp.claims()), now=NOW).subject == "agent/ada"
-    text = f"{b64({'alg': 'RS256', 'kid': 'k1', 'typ': 'JWT'} | header)}.{b64(idp.claims())}"
-    if header.get("alg", "x") is None:
-        text = f"{b64({'kid': 'k1'})}.{b64(idp.claims())}"
-    if how is None:
-        attacks = [f"{text}.", f"{text}.{b64(signature('RS256', RSA, text.encode()))}"]
-    elif isinstance(how, bytes):
-        alg = header.get("alg", "HS256")
-        attacks = [f"{text}.{b64(signature(alg if alg[:2] == 'HS' else 'HS256', how, text.encode()))}"]
-    else:
-        key = how if isinstance(how, rsa.RSAPrivateKey) else RSA
-        attacks = [f"{text}.{b64(signature('RS256', key, text.encode()))}"]
-    for attack in attacks:
+    for attack in forge(idp):
         refused(verifier, attack)
     assert all(path in ("/.well-known/openid-configuration", "/keys") for path in idp.requests)
 
@@ -127,68 +74,8 @@ def test_a_header_that_asks_for_anything_else_is_refused(
 @pytest.mark.parametrize(
     "header", [{"nonce": "azure"}, {"x5t": "abc"}, {"typ": None}, {"typ": "at+jwt"}, {"kid": None}]
 )
-def test_harmless_headers_of_real_issuers_pass(idp: Idp, verifier: Verifier, header: Header) -> None:
+def test_harmless_headers_of_real_issuers_pass(idp: Idp, verifier: Verifier, header: dict[str, Any]) -> None:
     assert verifier.verify(token(idp.claims(), header=header), now=NOW).subject == "agent/ada"
-
-
-CLAIMS: list[tuple[str, dict[str, Any]]] = [
-    ("another issuer", {"iss": "https://attacker.example"}),
-    ("no issuer", {"iss": None}),
-    ("an issuer that is a list", {"iss": ["x"]}),
-    ("another audience", {"aud": "sts.amazonaws.com"}),
-    ("an audience that is a number", {"aud": 1}),
-    ("no audience", {"aud": None}),
-    ("an empty list of audiences", {"aud": []}),
-    ("an empty audience", {"aud": ""}),
-    ("an audience that is an object", {"aud": {"sluicegate": 1}}),
-    ("an audience in a nested list", {"aud": [["sluicegate"]]}),
-    ("an audience that starts alike", {"aud": "sluicegate2"}),
-    ("an audience in other letters", {"aud": "Sluicegate"}),
-    ("several audiences without azp", {"aud": ["sluicegate", "other"]}),
-    ("several audiences with another's azp", {"aud": ["sluicegate", "other"], "azp": "other"}),
-    ("several audiences, one a number", {"aud": ["sluicegate", 1], "azp": "sluicegate"}),
-    ("several audiences without ours", {"aud": ["a", "b"], "azp": "sluicegate"}),
-    ("no end", {"exp": None}),
-    ("an end that is text", {"exp": "4102444800"}),
-    ("an end that is true", {"exp": True}),
-    ("an end that is a list", {"exp": [4102444800]}),
-    ("an end past every date", {"exp": 1e300}),
-    ("a negative end", {"exp": -1}),
-    ("no beginning", {"iat": None}),
-    ("a beginning that is text", {"iat": "now"}),
-    ("issued in the future", {"iat": int(NOW) + 31}),
-    ("not yet good", {"nbf": int(NOW) + 31}),
-    ("a not-before that is text", {"nbf": "0"}),
-    ("no subject", {"sub": None}),
-    ("an empty subject", {"sub": ""}),
-    ("a blank subject", {"sub": "  "}),
-    ("a subject that is a number", {"sub": 7}),
-    ("a subject that is a list", {"sub": ["agent/ada"]}),
-    ("a subject with a line break", {"sub": "ada\nroot"}),
-    ("a subject with a bidi mark", {"sub": "ada\u202egpj"}),
-    ("a subject with half a character", {"sub": "ada\ud800"}),
-    ("a huge subject", {"sub": "a" * 513}),
-    ("groups as text", {"groups": "developers"}),
-    ("groups as an object", {"groups": {"developers": True}}),
-    ("groups of numbers", {"groups": [1]}),
-    ("groups within groups", {"groups": [["developers"]]}),
-    ("an empty group", {"groups": [""]}),
-    ("a jti that is a number", {"jti": 1}),
-    ("a sid that is a list", {"sid": ["x"]}),
-    ("a logout event", {"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
-]
-
-
-@pytest.mark.parametrize("changed", [case[1] for case in CLAIMS], ids=[case[0] for case in CLAIMS])
-def test_a_claim_that_does_not_hold_is_refused(idp: Idp, verifier: Verifier, changed: dict[str, Any]) -> None:
-    assert verifier.verify(token(idp.claims()), now=NOW).subject == "agent/ada"
-    refused(verifier, token(idp.claims(**changed)))
-
-
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_an_end_that_is_no_number_is_refused(idp: Idp, verifier: Verifier, number: str) -> None:
-    text = json.dumps(idp.claims()).replace(str(int(NOW) + 600), number)
-    refused(verifier, token(text))
 
 
 @pytest.mark.parametrize(
@@ -237,31 +124,6 @@ def test_a_token_longer_than_sts_takes_is_refused_though_it_is_signed(idp: Idp, 
     assert len(fits) <= 20_000 < len(does_not)
     assert verifier.verify(fits, now=NOW).subject == "agent/ada"
     assert "longer" in refused(verifier, does_not).message
-
-
-MALFORMED: list[tuple[str, Callable[[str], str]]] = [
-    ("empty", lambda good: ""),
-    ("no token", lambda good: "token"),
-    ("two parts", lambda good: good.rsplit(".", 1)[0]),
-    ("encrypted: five parts", lambda good: good + ".e.f"),
-    ("empty parts", lambda good: ".."),
-    ("a header that is a list", lambda good: f"{b64('[]')}.{good.split('.', 1)[1]}"),
-    ("a header that is no JSON", lambda good: f"{b64('{')}.{good.split('.', 1)[1]}"),
-    ("no base64", lambda good: "!" + good),
-    ("no ASCII", lambda good: "é" + good),
-    ("a claim set that is a list", lambda good: f"{good.split('.')[0]}.{b64('[]')}.{good.split('.')[2]}"),
-    ("deep nesting", lambda good: f"{good.split('.')[0]}.{b64('[' * 9000)}.{good.split('.')[2]}"),
-    ("a number of 9,000 digits", lambda good: f"{good.split('.')[0]}.{b64('9' * 9000)}.{good.split('.')[2]}"),
-    ("140 KB", lambda good: good + "A" * 140_000),
-    ("a blank before", lambda good: " " + good),
-]
-
-
-@pytest.mark.parametrize("change", [case[1] for case in MALFORMED], ids=[case[0] for case in MALFORMED])
-def test_what_is_no_token_is_refused(idp: Idp, verifier: Verifier, change: Callable[[str], str]) -> None:
-    good = token(idp.claims())
-    assert verifier.verify(good, now=NOW).subject == "agent/ada"
-    refused(verifier, change(good))
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,129 +2,26 @@
 
 import asyncio
 import logging
-import os
 import ssl
-import threading
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs
 
 import pytest
 
-from addons.identity.upstream import Identity, Keys, Upstream, UpstreamUnavailable
-from tests.identity.idp import Server, certificate
+from addons.identity import renewing
+from addons.identity.session import Keys
+from addons.identity.upstream import Identity, Upstream, UpstreamUnavailable
+from tests.identity.idp import certificate
+from tests.identity.sts import SECRET, Sts, gap, upstream
 
-SECRET = "canary-secret-canary-secret-canary-secre"
-XMLNS = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"'
-
-
-class Sts:
-    """Answers AssumeRole and GetCallerIdentity; counts them."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.keys: list[str] = []  # access keys that calls were signed with
-        self.lifetime = 3600.0  # seconds, of the credentials that AssumeRole gives
-        self.delay = 0.0
-        self.error: tuple[int, str, str] | None = None
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                fields = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
-                action = fields["Action"][0]
-                outer.calls.append(action)
-                outer.keys.append(self.headers["authorization"].split("Credential=")[1].split("/")[0])
-                time.sleep(outer.delay)
-                status, body = outer.answer(action)
-                self.send_response(status)
-                self.send_header("content-type", "text/xml")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: Any) -> None: ...
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port: int = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        threading.Thread(target=self.server.serve_forever, args=[0.05], daemon=True).start()
-
-    def answer(self, action: str) -> tuple[int, str]:
-        if self.error:
-            status, code, message = self.error
-            return status, (
-                f"<ErrorResponse {XMLNS}><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
-                "</Error><RequestId>r</RequestId></ErrorResponse>"
-            )
-        if action == "GetCallerIdentity":
-            result = "<Arn>arn:aws:iam::111122223333:user/g</Arn><UserId>U</UserId><Account>111122223333</Account>"
-        else:
-            end = (datetime.now(UTC) + timedelta(seconds=self.lifetime)).strftime("%Y-%m-%dT%H:%M:%SZ")
-            number = self.calls.count("AssumeRole")
-            result = (
-                f"<Credentials><AccessKeyId>ASIAROLE{number:012}</AccessKeyId><SecretAccessKey>{SECRET}</SecretAccessKey>"
-                f"<SessionToken>token-{number}</SessionToken><Expiration>{end}</Expiration></Credentials>"
-                "<AssumedRoleUser><Arn>arn:aws:sts::111122223333:assumed-role/g/s</Arn>"
-                "<AssumedRoleId>AROA:s</AssumedRoleId></AssumedRoleUser>"
-            )
-        return 200, f"<{action}Response {XMLNS}><{action}Result>{result}</{action}Result></{action}Response>"
-
-
-@pytest.fixture
-def sts() -> Iterator[Sts]:
-    made = Sts()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-
-
-@pytest.fixture(autouse=True)
-def aws(sts: Sts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An AWS configuration of its own: a profile `role` that assumes a role, a profile `keys` with long-lived keys."""
-    for name in list(os.environ):
-        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
-    config = tmp_path / "config"
-    config.write_text(
-        f"[profile keys]\naws_access_key_id = AKIALONGLIVED0000000\naws_secret_access_key = {SECRET}\n"
-        "[profile role]\nrole_arn = arn:aws:iam::111122223333:role/gateway\nsource_profile = keys\n"
-        "region = us-east-1\nservices = loopback\n"
-        f"[services loopback]\nsts =\n  endpoint_url = {sts.url}\n"
-    )
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return config
-
-
-def upstream(profile: str | None = "role", endpoint: str | None = None, **changed: Any) -> Upstream:
-    settings: dict[str, Any] = {"ca": None, "proxy": None, "connect_timeout": 2.0, "read_timeout": 2.0} | changed
-    return Upstream(profile=profile, endpoint=endpoint, **settings)
-
-
-async def gap(stop: asyncio.Event) -> float:
-    """The longest time in which the event loop did nothing else."""
-    longest, last = 0.0, time.perf_counter()
-    while not stop.is_set():
-        await asyncio.sleep(0.002)
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    return longest
+pytestmark = pytest.mark.usefixtures("aws")
 
 
 async def test_twenty_callers_share_one_renewal_and_the_loop_goes_on(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> None:
     sts.delay = 1.0
     gate, stop = upstream(), asyncio.Event()
     threads, load = [0], gate._load
-    monkeypatch.setattr(gate, "_load", lambda: (threads.append(1), load())[1])
+    monkeypatch.setattr(gate._own, "_load", lambda: (threads.append(1), load())[1])
     measured = asyncio.create_task(gap(stop))
     found = await asyncio.gather(*(gate.credentials() for _ in range(20)))
     stop.set()
@@ -146,8 +43,8 @@ async def test_credentials_at_hand_cost_microseconds_and_no_call(sts: Sts) -> No
 
 async def renewed(gate: Upstream) -> None:
     """Until the renewal in the background has ended, well or not."""
-    assert gate._flight
-    await asyncio.wait([gate._flight], timeout=5)
+    assert gate._own.flight
+    await asyncio.wait([gate._own.flight], timeout=5)
     await asyncio.sleep(0)
 
 
@@ -187,7 +84,8 @@ async def test_a_failed_renewal_keeps_what_still_holds(sts: Sts, caplog: pytest.
     assert SECRET not in caplog.text
 
 
-async def test_credentials_that_have_ended_are_never_given_out(sts: Sts) -> None:
+async def test_credentials_that_have_ended_are_never_given_out(sts: Sts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renewing, "PAUSE", 0.0)
     sts.lifetime = 30
     gate = upstream()
     for _ in range(2):

@@ -15,8 +15,30 @@ def read(path: Path) -> bytes:
 
     Raises FileNotFoundError where there is none, and ValueError with the cure where others could read or replace it.
     """
+    descriptor = _checked(path, os.O_RDONLY)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES} bytes")
+    return content
+
+
+def make(path: Path) -> None:
+    """See that a private file is there for a library that opens it by name; its directory must be private, too.
+
+    Raises ValueError as `read` does, and OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(_checked(path, os.O_RDWR | os.O_CREAT))
+
+
+def _checked(path: Path, flags: int) -> int:
+    """A descriptor of a file that is surely ours alone."""
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -29,13 +51,10 @@ def read(path: Path) -> bytes:
             raise ValueError(f"{path} belongs to another user (uid {found.st_uid}): its content can't be trusted")
         if found.st_mode & 0o077:
             raise ValueError(f"{path} can be read by others: chmod 600 {path}, and replace it if they may have read it")
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(MAX_BYTES + 1)
-    finally:
+    except BaseException:
         os.close(descriptor)
-    if len(content) > MAX_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_BYTES} bytes")
-    return content
+        raise
+    return descriptor
 
 
 def read_or_create(path: Path, content: bytes) -> bytes:

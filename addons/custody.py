@@ -1,0 +1,66 @@
+"""custody: which real credentials a call is signed with, and what is added to it so that they serve no stranger.
+
+A session whose role is assumed for real (`assume` of its groups) has credentials of its own, every other the gateway's.
+Both belong to one account, which is the account of the call's resources.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from addons.call import Call
+from addons.config import Assume
+from addons.identity.assumed import Assumption
+from addons.identity.session import Keys, Session
+from addons.services import Services
+from addons.wire import Decoded, Headers, owners
+from policy import session_policy
+from policy.session_policy import SessionPolicy
+
+
+async def credentials(services: Services, call: Call) -> Keys:
+    """What to sign a decided call with. Raises `UpstreamUnavailable`."""
+    assert call.session
+    assert call.decision
+    session = call.session
+    if session.keys:  # it assumed a role through the gateway, and acts with what AWS gave it for that
+        return session.keys
+    if (role := services.rules.assumes.get(session.role)) is None:
+        return await services.upstream.credentials()
+    call.signed_as = {"role": role.role, "sessionPolicy": role.session_policy}
+    policies = await _policies(services, call, session, role)
+    wanted = Assumption.of(session, role.role, role.external_id, tuple((made.form, made.text) for made in policies))
+    return await services.assumed.credentials(wanted)
+
+
+async def _policies(services: Services, call: Call, session: Session, role: Assume) -> Sequence[SessionPolicy]:
+    """The session policy, the finest form first; none where none is wanted."""
+    rules = services.rules
+    accounts = {services.account_of(session), *rules.gateway.config.upstream.accounts}
+    bound = rules.bound(session, session.role)
+    if role.session_policy == "none":
+        return ()
+    if role.session_policy == "call":
+        assert call.decision
+        accounts |= session_policy.named_accounts(rules.policies.statements(bound))
+        return session_policy.of_items([result.item for result in call.decision.items], accounts)
+    key = (role.role, *bound)
+    if key not in rules.session_policies:
+        made = await asyncio.to_thread(session_policy.of_statements, rules.policies.statements(bound), accounts)
+        rules.session_policies[key] = made  # of these very rules, whatever was reloaded meanwhile
+    return rules.session_policies[key]
+
+
+def foreign_owner(services: Services, session: Session, decoded: Decoded) -> str:
+    """Why a call may not name the owner of a bucket that it names, or ""."""
+    accounts = {services.account_of(session), *services.rules.gateway.config.upstream.accounts}
+    if (owner := owners.stranger(decoded, accounts)) is not None:
+        return f"the bucket's expected owner is {owner!r}, an account that upstream.accounts does not list"
+    return ""
+
+
+def owner_headers(services: Services, call: Call) -> Headers:
+    """The headers by which AWS serves a call only if the bucket is ours, where the agent did not send them."""
+    assert call.session
+    assert call.decoded
+    others = services.rules.gateway.config.upstream.accounts
+    return owners.missing(call.decoded, services.account_of(call.session), others)

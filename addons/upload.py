@@ -1,0 +1,92 @@
+"""A request's body that is passed on as it comes: counted, hashed, checked, and where chunks are signed, signed anew.
+
+It knows no flow: mitmproxy calls it with every piece of the body, and what it gives is sent. It holds back as much as
+has to be known for good before the upstream could take the body for whole: the last piece where the head states the
+body's hash, the end of the last chunk where chunks are signed.
+"""
+
+import contextlib
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from addons.wire.chunks import Resigner
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+Fail = Callable[[str, str], None]  # (code, message): nothing more of the body is sent
+
+
+def stated_hash(content_sha256: str) -> str | None:
+    """The body's hash, where this is the value of x-amz-content-sha256; None for its words for unhashed bodies."""
+    return content_sha256 if _HASH.fullmatch(content_sha256) else None
+
+
+def _ignore(code: str, message: str) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Upload:
+    """One body on its way. Calling it never raises: an exception there would leave mitmproxy with half a request."""
+
+    limit: int  # bytes
+    stated: str | None = None  # the SHA-256 that the head states and that is signed upstream
+    resigner: Resigner | None = field(default=None, repr=False)
+    fail: Fail = field(default=_ignore, repr=False)
+    size: int = 0  # bytes received
+    whole: bool = False  # all of it was received and found right
+    failed: bool = False
+    moved: float = field(default_factory=time.monotonic)  # when a piece was last passed on
+    _digest: Any = field(default_factory=hashlib.sha256, repr=False)
+    _kept: bytes = field(default=b"", repr=False)
+
+    @property
+    def sha256(self) -> str | None:
+        """The hash of what was received, if that is the whole body."""
+        return self._digest.hexdigest() if self.whole else None
+
+    def __call__(self, piece: bytes) -> list[bytes]:
+        """What to send now; `piece` is b"" at the end. A list, as b"" itself would end a chunked message."""
+        if self.failed:
+            return []
+        try:
+            return self._taken(piece) if piece else self._ended()
+        except Exception as error:
+            return self._refused("InternalFailure", f"internal error in the body ({type(error).__name__}).")
+
+    def _taken(self, piece: bytes) -> list[bytes]:
+        self.size += len(piece)
+        self.moved = time.monotonic()
+        if self.size > self.limit:
+            return self._refused("EntityTooLarge", "the body is longer than it may be.")
+        self._digest.update(piece)
+        if self.resigner:
+            return self._verified(self.resigner.feed(piece))
+        if self.stated is None:
+            return [piece]
+        passed, self._kept = self._kept, piece
+        return [passed] if passed else []
+
+    def _ended(self) -> list[bytes]:
+        last = self._verified(self.resigner.close()) if self.resigner else [self._kept] if self._kept else []
+        self._kept = b""
+        if self.stated is not None and self._digest.hexdigest() != self.stated:
+            text = "x-amz-content-sha256 is not the hash of the body: it was changed on the way."
+            return self._refused("XAmzContentSHA256Mismatch", text)
+        self.whole = not self.failed
+        return last
+
+    def _verified(self, passed: bytes) -> list[bytes]:
+        assert self.resigner
+        if refused := self.resigner.refused:
+            return self._refused(refused.code, refused.message)
+        return [passed] if passed else []
+
+    def _refused(self, code: str, message: str) -> list[bytes]:
+        self.failed, self._kept = True, b""
+        with contextlib.suppress(Exception):
+            self.fail(code, message)
+        return []
