@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from addons import wire
-from addons.wire import HttpRequest, Undecodable, models
-from scripts.benchmarks.round_trip import canonical, capture, compare
+from addons.wire import HttpRequest, models
+from scripts.benchmarks.round_trip import capture, compare
 from scripts.benchmarks.round_trip import captured as recorded
 from scripts.benchmarks.round_trip.capture import Client, frozen, operations
 from scripts.benchmarks.round_trip.parameters import Generator
@@ -130,20 +130,12 @@ def of_service(service: str) -> Counted:
         client = Client(service)
         for operation in operations(client):
             for everything in (False, True):
+                way = compare.there_and_back(client, service, operation, everything)
                 counted.requests += 1
-                model = models.operation_model(service, operation)
-                request, _ = client.request(operation, Generator(model, everything).parameters())
-                try:
-                    found = wire.decode(request)
-                except Undecodable as error:
-                    counted.wrong.append(f"{service}:{operation}: refused: {error.reason}")
-                    continue
-                counted.identified += (service, operation) in found.candidates
-                problems = compare.problems(client, service, operation, everything)
-                counted.equal += not problems
-                where = canonical.difference(request, found)
-                counted.explained += not where
-                counted.wrong += [*problems, *([f"{service}:{operation}: not explained:{where}"] if where else [])]
+                counted.identified += way.identified
+                counted.equal += way.equal
+                counted.explained += way.explained
+                counted.wrong += [way.wrong] if way.wrong else []
     capture.loader.cache_clear()
     models.forget()
     return counted

@@ -5,6 +5,7 @@ What does not come back equal is named in `EXCEPTIONS`, and nothing else may joi
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from addons import wire
@@ -81,32 +82,46 @@ def lowered(value: Any) -> Any:
     return [lowered(item) for item in value] if isinstance(value, list) else value
 
 
-def problems(
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One request's way: how far it came, and what is wrong with the rest of it."""
+
+    identified: bool = True
+    explained: bool = True
+    equal: bool = True
+    wrong: str = ""
+
+
+def there_and_back(
     client: Client,
     service: str,
     operation: str,
     everything: bool,
     exceptions: Collection[tuple[str, str, str]] = frozenset(EXCEPTIONS),
-) -> list[str]:
-    """What is wrong with one operation's way there and back."""
+) -> Way:
+    """One operation's way, with the required members or with all."""
     model = models.operation_model(service, operation)
     request, expected = client.request(operation, Generator(model, everything).parameters())
     label = f"{service}:{operation} {'all' if everything else 'required'}"
     try:
         found = wire.decode(request)
     except Undecodable as error:
-        return [f"{label}: refused: {error.reason}"]
-    if wire.decode(request) != found:
-        return [f"{label}: differs the second time"]
+        return Way(False, False, False, f"{label}: refused: {error.reason}")
     if (service, operation) not in found.candidates:
-        return [f"{label}: read as {found.candidates}"]
-    if found.candidates[0] != (found.service, found.operation):
-        return [f"{label}: is not its first candidate"]
+        return Way(False, False, False, f"{label}: read as {found.candidates}")
     owners = {owner for owner, _ in found.candidates}
-    if len(owners) > 1 and not listed(owners, operation):
-        return [f"{label}: twins that test_twins.py does not list: {owners}"]
+    if found.candidates[0] != (found.service, found.operation):
+        wrong = f"{label}: is not its first candidate"
+    elif len(owners) > 1 and not listed(owners, operation):
+        wrong = f"{label}: twins that test_twins.py does not list: {owners}"
+    elif wire.decode(request) != found:
+        wrong = f"{label}: differs the second time"
+    else:
+        wrong = ""
+    if wrong:
+        return Way(True, False, False, wrong)
     if where := difference(request, found):
-        return [f"{label}: not explained:{where}"]
+        return Way(True, False, False, f"{label}: not explained:{where}")
     payload = model.input_shape.serialization.get("payload") if model.input_shape else None
     if payload:
         traits = model.input_shape.members[payload].serialization
@@ -116,7 +131,19 @@ def problems(
     expected = plain(without(expected, exceptions, service, operation, found.operation))
     if (found.service, found.operation) != (service, operation):  # a twin's own names may be in another case
         params, expected = lowered(params), lowered(expected)
-    return [] if same(params, expected) else [f"{label}: {expected} read as {params}"]
+    return Way() if same(params, expected) else Way(True, True, False, f"{label}: {expected} read as {params}")
+
+
+def problems(
+    client: Client,
+    service: str,
+    operation: str,
+    everything: bool,
+    exceptions: Collection[tuple[str, str, str]] = frozenset(EXCEPTIONS),
+) -> list[str]:
+    """What is wrong with one operation's way there and back."""
+    way = there_and_back(client, service, operation, everything, exceptions)
+    return [way.wrong] if way.wrong else []
 
 
 def run(service: str, region: str = "us-east-1", **options: Any) -> tuple[int, list[str]]:
