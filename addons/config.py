@@ -13,23 +13,11 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from addons.identity.groups import Pattern, Rule
+from addons.identity.groups import SHARED_ISSUERS, Rule, says_whose
 from addons.identity.urls import is_acceptable
 from policy import strict
 from policy.problems import Invalid, Problem, near
 
-# Issuers whose tokens strangers get, too: the claims that tell one's own from theirs, and which part of each does.
-SHARED_ISSUERS = {
-    "https://token.actions.githubusercontent.com": {
-        "sub": 1,  # repo:OWNER/NAME:...
-        "repository": 0,
-        "repository_id": 0,
-        "repository_owner": 0,
-        "repository_owner_id": 0,
-    },
-    "https://gitlab.com": {"sub": 1, "project_path": 0, "project_id": 0, "namespace_path": 0, "namespace_id": 0},
-    "https://accounts.google.com": {"sub": 0, "email": -1, "hd": 0},
-}
 ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}")
 
 
@@ -136,17 +124,11 @@ class OidcIssuer:
             raise ValueError("audience is empty: name one that stands for this gateway alone")
         if self.audience.rstrip("/").endswith(("amazonaws.com", "amazonaws.com.cn")):
             raise ValueError("audience is AWS's: a token that was made for AWS would sign in here; name your own")
-        owners = SHARED_ISSUERS.get(self.issuer, {})
-        for rule in self.groups_from if owners else ():
-            if not any(name in owners and tells(what, owners[name]) for name, what in rule.claims.items()):
+        for rule in self.groups_from:
+            if not says_whose(self.issuer, rule):
+                names = ", ".join(SHARED_ISSUERS[self.issuer])
                 says = f"everybody can get tokens of {self.issuer}"
-                raise ValueError(f"{says}: the rule for {rule.group} must say whose, by one of {', '.join(owners)}")
-
-
-def tells(what: object, index: int) -> bool:
-    """Whether a pattern says what one part of a claim is."""
-    parts = what.parts if isinstance(what, Pattern) else []
-    return -len(parts) <= index < len(parts) and parts[index] != "*"
+                raise ValueError(f"{says}: the rule for {rule.group} must say whose, by one of {names}")
 
 
 @dataclass(frozen=True, slots=True)

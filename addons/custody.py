@@ -5,7 +5,6 @@ Both belong to one account, which is the account of the call's resources.
 """
 
 import asyncio
-from collections.abc import Sequence
 
 from addons.call import Call
 from addons.config import Assume
@@ -28,32 +27,37 @@ async def credentials(services: Services, call: Call) -> Keys:
         return await services.upstream.credentials()
     call.signed_as = {"role": role.role, "sessionPolicy": role.session_policy}
     policies = await _policies(services, call, session, role)
-    wanted = Assumption.of(session, role.role, role.external_id, tuple((made.form, made.text) for made in policies))
-    return await services.assumed.credentials(wanted)
+    return await services.assumed.credentials(Assumption.of(session, role.role, role.external_id, policies))
 
 
-async def _policies(services: Services, call: Call, session: Session, role: Assume) -> Sequence[SessionPolicy]:
+async def _policies(services: Services, call: Call, session: Session, role: Assume) -> tuple[SessionPolicy, ...]:
     """The session policy, the finest form first; none where none is wanted."""
-    rules = services.rules
-    accounts = {services.account_of(session), *rules.gateway.config.upstream.accounts}
-    bound = rules.bound(session, session.role)
     if role.session_policy == "none":
         return ()
+    rules = services.rules
+    bound = rules.bound(session, session.role)
     if role.session_policy == "call":
         assert call.decision
-        accounts |= session_policy.named_accounts(rules.policies.statements(bound))
+        accounts = _accounts(services, session) | session_policy.named_accounts(rules.policies.statements(bound))
         return session_policy.of_items([result.item for result in call.decision.items], accounts)
     key = (role.role, *bound)
-    if key not in rules.session_policies:
-        made = await asyncio.to_thread(session_policy.of_statements, rules.policies.statements(bound), accounts)
-        rules.session_policies[key] = made  # of these very rules, whatever was reloaded meanwhile
-    return rules.session_policies[key]
+    if (made := rules.session_policies.get(key)) is None:
+        statements, accounts = rules.policies.statements(bound), _accounts(services, session)
+        work = asyncio.to_thread(session_policy.of_statements, statements, accounts)  # some 10 ms, once
+        made = rules.session_policies[key] = asyncio.ensure_future(work)
+    return made.result() if made.done() else await asyncio.shield(made)
+
+
+def _accounts(services: Services, session: Session) -> set[str]:
+    """The accounts that are no strangers' to a session."""
+    return {services.account_of(session), *services.rules.gateway.config.upstream.accounts}
 
 
 def foreign_owner(services: Services, session: Session, decoded: Decoded) -> str:
     """Why a call may not name the owner of a bucket that it names, or ""."""
-    accounts = {services.account_of(session), *services.rules.gateway.config.upstream.accounts}
-    if (owner := owners.stranger(decoded, accounts)) is not None:
+    if decoded.service != "s3":
+        return ""
+    if (owner := owners.stranger(decoded, _accounts(services, session))) is not None:
         return f"the bucket's expected owner is {owner!r}, an account that upstream.accounts does not list"
     return ""
 

@@ -100,13 +100,15 @@ class Dispatcher(addonmanager.AddonManager):
         found = self.handlers(event.name)
         args = event.args()
         subject = args[0] if args else None
-        refused = isinstance(subject, flow.Flow) and ERROR in subject.metadata
+        about = subject if isinstance(subject, flow.Flow) else None
+        refused = about is not None and ERROR in about.metadata
         if event.name in GUARDED and not refused and not self.complete():
             self.close(event.name, subject)
             if event.name != "response":  # its outcome is still to be written down
                 return
+        asking = about if event.name in ASK else None
         for handler in found:
-            if event.name in ASK and isinstance(subject, flow.Flow) and ERROR in subject.metadata:
+            if asking is not None and ERROR in asking.metadata:
                 return  # no later addon may undo a refusal
             try:
                 result = handler(*args)

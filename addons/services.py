@@ -43,7 +43,7 @@ class Rules:
     policies: PolicySet
     redaction: RuleSet
     assumes: dict[str, config.Assume] = field(init=False)  # role that was signed in to -> role that is assumed
-    session_policies: dict[tuple[str, ...], tuple[SessionPolicy, ...]] = field(init=False, repr=False)  # custody.py
+    session_policies: dict[tuple[str, ...], asyncio.Future[tuple[SessionPolicy, ...]]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         groups = self.gateway.config.groups.values()

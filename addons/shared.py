@@ -1,11 +1,11 @@
 """The shared state as one gateway sees it: read several times a second, written in batches, never on a call's way."""
 
 import asyncio
-import dataclasses
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from addons.identity.refusal import Refused
@@ -21,6 +21,29 @@ BATCH = 1_000  # sessions kept for the next write
 COMPLAIN = 10.0  # seconds between lines about a store that fails
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What is to be written of one session."""
+
+    session: Session  # at its latest sign-in
+    first: float
+    last: float = 0.0
+    calls: int = 0
+
+    def seen(self) -> Seen:
+        session = self.session
+        return Seen(
+            session.id,
+            session.issuer,
+            session.subject,
+            session.groups,
+            session.role,
+            self.first,
+            self.last,
+            self.calls,
+        )
+
+
 class Shared:
     """Who is stopped, in memory, and who was seen since the last write."""
 
@@ -32,7 +55,7 @@ class Shared:
         # Not the loop's own threads: those may all wait for a name server.
         self._thread = ThreadPoolExecutor(1, "state")
         self._read = self._written = time.monotonic()
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, _Tally] = {}  # by the session's id
         self._new = False  # somebody has signed in since the last write
         self._may_complain = Seldom(COMPLAIN)
 
@@ -49,14 +72,14 @@ class Shared:
 
     def saw(self, session: Session, *, signed_in: bool = False) -> None:
         """Note a call, or a sign-in, of a session."""
-        now, calls = time.time(), 0 if signed_in else 1
-        if known := self._seen.get(session.id):
-            role = session.role if signed_in else known.role
-            known = dataclasses.replace(known, last=now, calls=known.calls + calls, role=role)
+        now = time.time()
+        if (tally := self._seen.get(session.id)) is None:
+            tally = self._seen[session.id] = _Tally(session, now)
+        tally.last = now
+        if signed_in:
+            tally.session, self._new = session, True
         else:
-            known = Seen(session.id, session.issuer, session.subject, session.groups, session.role, now, now, calls)
-        self._seen[session.id] = known
-        self._new = self._new or signed_in
+            tally.calls += 1
 
     async def watch(self, changed: Callable[[], Awaitable[None]]) -> None:
         """Follow the store until cancelled; `changed` is called when the stops are others than before."""
@@ -73,7 +96,7 @@ class Shared:
 
     async def write(self) -> None:
         """Write who was seen. Raises `StoreUnavailable`; then the counts of this time are lost."""
-        batch, self._seen, self._new = list(self._seen.values()), {}, False
+        batch, self._seen, self._new = [tally.seen() for tally in self._seen.values()], {}, False
         self._written = time.monotonic()
         if batch:
             await self._in_thread(lambda: self.store.saw(batch))

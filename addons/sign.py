@@ -10,11 +10,12 @@ from mitmproxy import http
 from addons import custody, early, outgoing
 from addons.call import Call, Refusal, call_of, passing
 from addons.flows import fields, has_left, refuse, request_of
+from addons.identity.refusal import Refused
 from addons.identity.upstream import UpstreamUnavailable
 from addons.redaction import request_headers_to_drop
 from addons.services import Services
 from addons.upload import Upload
-from addons.wire import Headers, HttpRequest, sigv4
+from addons.wire import Headers, HttpRequest, framing, sigv4
 from addons.wire.chunks import Resigner
 from policy import vended
 
@@ -46,7 +47,7 @@ class Sign:
         allowed = call.decision and (
             call.decision.effect == "allow" or (call.approval is not None and call.approval.verdict == "approved")
         )
-        if not (allowed and call.intended and call.decoded and call.request):
+        if not (allowed and call.intended and call.decoded and call.request and call.session):
             raise RuntimeError("a call reached the signer without a decision and an intent")
         if request_of(flow, call.request.host) != call.request:
             text = "the request was changed after it had been decided on; not sent."
@@ -58,8 +59,12 @@ class Sign:
         kept = tuple((name, value) for name, value in request.headers if name.lower() not in drop)
         try:
             keys = await custody.credentials(self.services, call)
+            self.services.shared.check(call.session)  # which may have been stopped while STS was asked
         except UpstreamUnavailable as error:
             refuse(flow, call, Refusal("sign", "ServiceUnavailable", f"no upstream credentials: {error}", 503))
+            return
+        except Refused as error:
+            refuse(flow, call, Refusal("sign", error.code, error.message, error.status))
             return
         if not flow.client_conn.connected or (call.upload and has_left(flow.client_conn)):
             call.refusal = Refusal("sign", "ClientGone", "the caller left; not sent.")
@@ -92,11 +97,14 @@ class Sign:
     def _pass_on(self, flow: http.HTTPFlow, call: Call, upload: Upload, sent: Headers, secret: str) -> Upload:
         """What mitmproxy passes a streamed body through. `secret` signs its chunks, where they are signed."""
         assert call.request
-        if (call.request.get("x-amz-content-sha256") or "").startswith("STREAMING-AWS4-"):
+        kind = call.request.get("x-amz-content-sha256") or ""
+        if kind == framing.KIND:
+            upload.checker = framing.Framing(call.request.headers)
+        elif kind.startswith("STREAMING-"):
             # Opened anew: the agent's secret is kept nowhere between its verification and this.
             token = call.request.get("x-amz-security-token") or ""
             _, theirs = self.services.ring.unseal(call.access_key or "", token, now=time.time())
-            upload.resigner = Resigner(call.request.headers, theirs, sent, secret)
+            upload.checker = Resigner(call.request.headers, theirs, sent, secret)
         upload.fail = functools.partial(early.stop, weakref.ref(flow))  # weak: a call must not keep its flow alive
         upload.moved = time.monotonic()
         return upload

@@ -11,9 +11,9 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from addons.wire.chunks import Resigner
+from addons.wire.authorization import SignatureRefused
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 Fail = Callable[[str, str], None]  # (code, message): nothing more of the body is sent
@@ -28,13 +28,25 @@ def _ignore(code: str, message: str) -> None:
     pass
 
 
+class Checker(Protocol):
+    """What checks a body's own framing while it passes (addons/wire: `Framing`, `Resigner`). It never raises."""
+
+    refused: SignatureRefused | None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece, give what may be sent."""
+
+    def close(self) -> bytes:
+        """The body has ended: give the rest."""
+
+
 @dataclass(slots=True)
 class Upload:
     """One body on its way. Calling it never raises: an exception there would leave mitmproxy with half a request."""
 
     limit: int  # bytes
     stated: str | None = None  # the SHA-256 that the head states and that is signed upstream
-    resigner: Resigner | None = field(default=None, repr=False)
+    checker: Checker | None = field(default=None, repr=False)
     fail: Fail = field(default=_ignore, repr=False)
     size: int = 0  # bytes received
     whole: bool = False  # all of it was received and found right
@@ -63,15 +75,15 @@ class Upload:
         if self.size > self.limit:
             return self._refused("EntityTooLarge", "the body is longer than it may be.")
         self._digest.update(piece)
-        if self.resigner:
-            return self._verified(self.resigner.feed(piece))
+        if self.checker:
+            return self._verified(self.checker.feed(piece))
         if self.stated is None:
             return [piece]
         passed, self._kept = self._kept, piece
         return [passed] if passed else []
 
     def _ended(self) -> list[bytes]:
-        last = self._verified(self.resigner.close()) if self.resigner else [self._kept] if self._kept else []
+        last = self._verified(self.checker.close()) if self.checker else [self._kept] if self._kept else []
         self._kept = b""
         if self.stated is not None and self._digest.hexdigest() != self.stated:
             text = "x-amz-content-sha256 is not the hash of the body: it was changed on the way."
@@ -80,8 +92,8 @@ class Upload:
         return last
 
     def _verified(self, passed: bytes) -> list[bytes]:
-        assert self.resigner
-        if refused := self.resigner.refused:
+        assert self.checker
+        if refused := self.checker.refused:
             return self._refused(refused.code, refused.message)
         return [passed] if passed else []
 

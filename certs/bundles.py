@@ -37,6 +37,13 @@ def read_pem(path: Path) -> bytes:
     return content.rstrip() + b"\n" if b"-----BEGIN CERTIFICATE-----" in content else b""
 
 
+def joined(*pems: bytes) -> bytes:
+    """Several PEM bundles as one, in which each certificate stands once."""
+    end = b"-----END CERTIFICATE-----"
+    each = dict.fromkeys(part.strip() for pem in pems for part in pem.split(end)[:-1])
+    return b"".join(part + b"\n" + end + b"\n" for part in each)
+
+
 def java_trust_store(pem: bytes) -> bytes:
     """The certificates of a PEM bundle as a PKCS #12 trust store for Java, under `PASSWORD`; doubles once."""
     certificates = dict.fromkeys(_each(pem))

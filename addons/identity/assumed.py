@@ -31,6 +31,7 @@ THREADS = 8  # calls of STS at one time
 NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)  # RoleSessionName, SourceIdentity
 VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{0,256}")  # of a tag
 TOO_LARGE = "PackedPolicyTooLarge"
+Policies = tuple[tuple[str, str], ...]
 MENDS = {  # by the beginning of AWS's error code
     "AccessDenied": (
         "let its trust policy allow the gateway's own identity sts:AssumeRole, sts:TagSession and "
@@ -51,16 +52,12 @@ class Assumption:
     external_id: str | None = field(repr=False)
     name: str  # RoleSessionName and SourceIdentity
     tags: tuple[tuple[str, str], ...]
-    policies: tuple[tuple[str, str], ...]  # (form, session policy), the next one where AWS finds one too large; or none
+    policies: Policies  # (form, session policy), the next one where AWS finds one too large; or none
 
     @classmethod
-    def of(
-        cls, session: Session, role: str, external_id: str | None = None, policies: tuple[tuple[str, str], ...] = ()
-    ) -> "Assumption":
-        """A role assumed for a session. The session's id is in the tags: the key that keeps sessions apart."""
-        tags = {"issuer": session.issuer, "session": session.id, "subject": session.subject}
-        shown = ((name, named(value, VALUE)) for name, value in tags.items())
-        return cls(role, external_id, named(session.subject), tuple(shown), policies)
+    def of(cls, session: Session, role: str, external_id: str | None = None, policies: Policies = ()) -> "Assumption":
+        """A role assumed for a session."""
+        return _of(session.id, session.issuer, session.subject, role, external_id, policies)
 
     def parameters(self, policy: str | None) -> dict[str, Any]:
         """The parameters of AssumeRole."""
@@ -73,6 +70,14 @@ class Assumption:
             "TransitiveTagKeys": [name for name, _ in self.tags],
             "DurationSeconds": DURATION,
         } | {name: value for name, value in optional.items() if value}
+
+
+@functools.lru_cache(maxsize=KEPT)  # asked for at every call
+def _of(session: str, issuer: str, subject: str, role: str, external_id: str | None, policies: Policies) -> Assumption:
+    """The session's id is in the tags: it keeps sessions apart."""
+    tags = {"issuer": issuer, "session": session, "subject": subject}
+    shown = ((name, named(value, VALUE)) for name, value in tags.items())
+    return Assumption(role, external_id, named(subject), tuple(shown), policies)
 
 
 class AssumedRoles:

@@ -22,6 +22,18 @@ from typing import Any, Self
 
 LONGEST = 512  # characters of a pattern
 _SEPARATORS = ":/@"
+# Issuers whose tokens strangers get, too: the claims that tell one's own from theirs, and which part of each does.
+SHARED_ISSUERS = {
+    "https://token.actions.githubusercontent.com": {
+        "sub": 1,  # repo:OWNER/NAME:...
+        "repository": 0,
+        "repository_id": 0,
+        "repository_owner": 0,
+        "repository_owner_id": 0,
+    },
+    "https://gitlab.com": {"sub": 1, "project_path": 0, "project_id": 0, "namespace_path": 0, "namespace_id": 0},
+    "https://accounts.google.com": {"sub": 0, "email": -1, "hd": 0},
+}
 _MEANINGLESS = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})  # the same, or no name, for every token
 
 
@@ -79,6 +91,19 @@ class Rule:
     def holds(self, claims: Mapping[str, Any]) -> bool:
         """Whether a token with these claims is in the group."""
         return _holds(self.claims, claims)
+
+
+def says_whose(issuer: str, rule: Rule) -> bool:
+    """Whether a rule tells one's own tokens from those that strangers get of the same issuer."""
+    owners = SHARED_ISSUERS.get(issuer)
+    if owners is None:
+        return True
+    for name, index in owners.items():
+        what = rule.claims.get(name)
+        parts = what.parts if isinstance(what, Pattern) else []
+        if -len(parts) <= index < len(parts) and parts[index] != "*":
+            return True
+    return False
 
 
 def groups_of(claims: Mapping[str, Any], groups_claim: str | None, rules: Iterable[Rule]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Rules: only asymmetric signature keys are taken from the set (an `oct` key in it is a shared secret, never ours). A
 set lives `TTL` seconds, so a withdrawn key is accepted that long. A token with an unknown key id makes us fetch at
 once, but at most every `FLOOR` seconds, whatever the tokens say. While the issuer is down, the last set is used for
-`STALE` seconds.
+`STALE` seconds; while it is slow, tokens of unknown keys leave those of known ones a thread.
 """
 
 import json
@@ -18,6 +18,9 @@ from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 TTL = 300.0
 FLOOR = 10.0
 STALE = 3600.0
+WAITERS = (
+    2  # threads that wait for another's fetch while there are keys: whoever needs those finds a thread that is free
+)
 MAX_KEYS = 100
 
 PublicKey = RSAKey | ECKey | OKPKey
@@ -103,6 +106,7 @@ class KeySource:
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
+        self._waiters = threading.Semaphore(WAITERS)
         self._kept: tuple[tuple[PublicKey, ...], float] | None = None  # keys, when they were fetched
         self._tried = float("-inf")
         self._failure: str | None = None  # why the last try failed, if it did
@@ -125,8 +129,15 @@ class KeySource:
 
     def _refetch(self, seen: object, *, wait: bool) -> None:
         """Fetch once for all threads; who already has a key that will do does not wait for it."""
-        if not self._lock.acquire(blocking=wait):
-            return
+        if not self._lock.acquire(blocking=wait and seen is None):
+            if not wait:
+                return
+            if not self._waiters.acquire(blocking=False):
+                raise Unavailable("they are being fetched")
+            try:
+                self._lock.acquire()
+            finally:
+                self._waiters.release()
         try:
             if self._kept is not seen or self._clock() - self._tried < FLOOR:
                 return

@@ -56,13 +56,14 @@ class Renewing:
         return (await asyncio.shield(self._renew()))[0]
 
     def _renew(self) -> asyncio.Future[tuple[Keys, Needed]]:
-        if self.flight is None or self.flight.done():
+        if self.flight is None:
             loop = asyncio.get_running_loop()
             self.flight = asyncio.ensure_future(loop.run_in_executor(self._threads, self._load))
             self.flight.add_done_callback(self._landed)
         return self.flight
 
     def _landed(self, flight: asyncio.Future[tuple[Keys, Needed]]) -> None:
+        self.flight = None  # here, not as soon as it is done: somebody may ask in between
         if flight.cancelled():
             return
         if error := flight.exception():

@@ -31,7 +31,7 @@ from addons.identity.session import Keys, Session
 from addons.state import private_file
 
 PREFIX = "SLG1"
-KEEP = 24 * 3600  # seconds that a replaced key still opens tokens
+KEEP = 24 * 3600  # seconds that a replaced key still opens tokens; STS's sets of up to 36 h end with it, too
 MAX_TOKEN = 64 * 1024
 REMEMBERED = 1_000  # opened tokens
 NONCE = 12

@@ -34,10 +34,8 @@ _PARAMETERS = "Algorithm Credential Date Expires SignedHeaders Signature Securit
 QUERY = {f"x-amz-{name.lower()}": f"X-Amz-{name}" for name in _PARAMETERS.split()}
 _VERSION_2 = frozenset({"awsaccesskeyid", "signatureversion"})
 _MARKS = frozenset(QUERY) | _VERSION_2
-_MAY_BE_MARKED = re.compile(
-    r"[?&](?:x-amz-|aws|signature|[^=&]*%)", re.IGNORECASE
-)  # most queries are not: see `_MARKS`
-_PARAMETER = re.compile(r"x-amz-[a-z0-9-]{1,64}")
+_MAY_BE_MARKED = re.compile(r"[?&](?:x-amz-|aws|signature|[^=&]*%)", re.IGNORECASE)  # a quick look, for most queries
+_PARAMETER = re.compile(r"x-amz-(?!s3session-token)[a-z0-9-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SIGN_IN = "Sign in with AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN, and set no other credentials."
 
@@ -82,6 +80,8 @@ def scope(algorithm: str, date: str, region: str, service: str) -> str:
 def parse_authorization(request: HttpRequest) -> Authorization:
     """Read a request's signature. Raises `SignatureRefused` where there is none, or of a kind that is not served."""
     headers = by_name(request.headers)
+    if "x-amz-s3session-token" in headers:
+        raise not_served("an S3 Express session", "Set AWS_S3_DISABLE_EXPRESS_SESSION_AUTH=true.")
     if presigned(request.target):
         if "authorization" in headers:
             raise SignatureRefused("IncompleteSignature", "signed twice: in the Authorization header and in the query.")
@@ -108,8 +108,6 @@ def _of_header(headers: ByName) -> Authorization:
     match = _HEADER.fullmatch(header or "")
     if match is None:
         raise _unread(header or "")
-    if "x-amz-s3session-token" in headers:
-        raise _express()
     algorithm, access_key, date, region, service, names, signature = match.groups()
     timestamp, region_set = _single(headers, "x-amz-date"), _single(headers, "x-amz-region-set")
     token = _single(headers, "x-amz-security-token")
@@ -154,8 +152,6 @@ def _of_query(target: str, headers: ByName) -> Authorization:
         if key in _VERSION_2:
             text = 'Set signature_version="s3v4" (boto3 Config): it makes presigned URLs too.'
             raise not_served("Signature Version 2", text)
-        if key == "x-amz-s3session-token":
-            raise _express()
         if key not in QUERY:
             continue
         if name != QUERY[key] or key in found:
@@ -203,13 +199,14 @@ def in_headers(request: HttpRequest, authorization: Authorization) -> HttpReques
             kept.append(pair)
             continue
         value = _decoded(pair.partition("=")[2])
-        if key in names or not _PARAMETER.fullmatch(key) or _CONTROL.search(value):
+        # Readers trim a header, and not a parameter: only what both read alike.
+        if key in names or not _PARAMETER.fullmatch(key) or _CONTROL.search(value) or value != value.strip():
             raise SignatureRefused(
                 "AuthorizationQueryParametersError", "an x-amz-* parameter stands twice, or is no header."
             )
         names.add(key)
         headers.append((key, value))
-    if a.service in S3_FAMILY and "x-amz-content-sha256" not in names:
+    if "x-amz-content-sha256" not in names and (a.payload or a.service in S3_FAMILY):
         headers.append(("X-Amz-Content-SHA256", a.payload or "UNSIGNED-PAYLOAD"))
     headers.append(("X-Amz-Date", a.timestamp))
     if a.algorithm == ECDSA:
@@ -251,10 +248,6 @@ def _decoded(text: str) -> str:
     if "%" not in text:
         return text
     return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-
-
-def _express() -> SignatureRefused:
-    return not_served("an S3 Express session", "Set AWS_S3_DISABLE_EXPRESS_SESSION_AUTH=true.")
 
 
 def _unread(header: str) -> SignatureRefused:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from addons.wire import asked, chunked, forms, hosts, inputevents, models, plain, rest, routes, scalars, sqsquery
-from addons.wire.authorization import ECDSA, HMAC, QUERY
+from addons.wire.authorization import ECDSA, HMAC, SignatureRefused, in_headers, parse_authorization, presigned
 from addons.wire.hosts import Candidate
 from addons.wire.message import Decoded, HttpRequest, Undecodable
 from addons.wire.scalars import NO_BODY, UPGRADE, deny, shown
@@ -26,12 +26,11 @@ from addons.wire.twins import Found, one
 from addons.wire.unknown import noting
 
 MAX_HEADERS, MAX_HEAD, MAX_TARGET, MAX_QUERY = 256, 64 * 1024, 64 * 1024, 2_000
-PRESIGNED = frozenset(QUERY.values())
-_SCOPE = r"[^/,\s]+/\d{8}/(?P<region>[a-z0-9-]+)/(?P<service>[A-Za-z0-9._-]+)/aws4_request"
-_REGIONLESS = r"[^/,\s]+/\d{8}/(?P<service>[A-Za-z0-9._-]+)/aws4_request"
-_CREDENTIALS = {  # by algorithm
-    name: (re.compile(rf"{name}\s+Credential={scope}\s*,.*", re.ASCII), re.compile(scope, re.ASCII))
-    for name, scope in ((HMAC, _SCOPE), (ECDSA, _REGIONLESS))
+_AUTHORIZATIONS = {  # by algorithm: SigV4a has no region in its credential
+    name: re.compile(
+        rf"{name}\s+Credential=[^/,\s]+/\d{{8}}/{region}(?P<service>[A-Za-z0-9._-]+)/aws4_request\s*,.*", re.ASCII
+    )
+    for name, region in ((HMAC, "(?P<region>[a-z0-9-]+)/"), (ECDSA, ""))
 }
 _ACCOUNT = re.compile(r"([0-9]{12})\.", re.ASCII)
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*", re.ASCII)  # printable ASCII without space and "#"
@@ -94,6 +93,8 @@ def _decode(request: HttpRequest) -> Decoded:
 def _read(request: HttpRequest) -> Reading:
     if len(request.headers) > MAX_HEADERS or len(request.target) > MAX_TARGET:
         deny("the request's head is too large")
+    if presigned(request.target):
+        request = _of_url(request)
     headers: dict[str, str] = {}
     for name, value in request.headers:
         key = name.lower()
@@ -115,9 +116,7 @@ def _read(request: HttpRequest) -> Reading:
     if mark:
         for name, one in scalars.split_pairs(text, limit=MAX_QUERY, plus=False):
             query.setdefault(name, []).append(one)
-    scope = _scope(headers, query)
-    if "X-Amz-Algorithm" in query:
-        query = {key: values for key, values in query.items() if key not in PRESIGNED}
+    scope = _scope(headers)
     kind, _, parameter = headers.get("content-type", "").lower().partition(";")
     kind = kind.strip()
     if parameter and kind == _FORM and parameter.strip().replace('"', "") not in ("", "charset=utf-8"):
@@ -125,35 +124,29 @@ def _read(request: HttpRequest) -> Reading:
     return Reading(request, headers, path, query, kind, scope)
 
 
-def _scope(headers: dict[str, str], query: dict[str, list[str | None]]) -> tuple[str, str] | None:
+def _scope(headers: dict[str, str]) -> tuple[str, str] | None:
     """The credential scope as (region, service), or None for an unsigned request or a bearer token."""
-    authorization = headers.get("authorization")
-    if authorization is not None:
-        if "X-Amz-Algorithm" in query or "X-Amz-Credential" in query:
-            deny("the request is signed twice: in a header and in the query string")
-        if authorization.lower().startswith("bearer "):
-            return None
-        algorithm = authorization.partition(" ")[0]
-        whole, _ = _CREDENTIALS.get(algorithm, (None, None))
-        found = whole.fullmatch(authorization) if whole else None
-        regions = headers.get("x-amz-region-set")
-    elif "X-Amz-Algorithm" in query or "X-Amz-Credential" in query:
-        values, given = query.get("X-Amz-Credential", []), query.get("X-Amz-Algorithm", [])
-        algorithm = (given[0] or "") if len(given) == 1 else ""
-        _, bare = _CREDENTIALS.get(algorithm, (None, None))
-        if bare is None or len(values) != 1:
-            deny("the query string's signature is not SigV4")
-        found = bare.fullmatch(values[0] or "")
-        regions = next(iter(query.get("X-Amz-Region-Set", [])), None)
-    else:
+    value = headers.get("authorization")
+    if value is None or value.lower().startswith("bearer "):
         return None
+    algorithm = value.partition(" ")[0]
+    pattern = _AUTHORIZATIONS.get(algorithm)
+    found = pattern.fullmatch(value) if pattern else None
     if found is None:
         deny("the signature is not SigV4")
     if algorithm != ECDSA:
         return found["region"], found["service"]
-    if not regions:
+    if not (regions := headers.get("x-amz-region-set")):
         deny("a signature of SigV4a without its region set")
     return regions, found["service"]
+
+
+def _of_url(request: HttpRequest) -> HttpRequest:
+    """A presigned request as the call that its URL asks for. Nothing is verified here."""
+    try:
+        return in_headers(request, parse_authorization(request))
+    except SignatureRefused as error:
+        deny(f"the query string's signature can't be read: {error.message}")
 
 
 def _agreeing(reading: Reading, there: tuple[Candidate, ...]) -> list[Candidate]:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 COMMANDS = {  # name: (module, attribute, what `sluicegate --help` says)
     "up": ("up", "up", "Run the gateway and its screen."),
     "run": ("run", "run", "Run a command, such as an agent, behind the gateway."),
+    "env": ("env", "env", "Make a script that leads any shell through the gateway."),
     "doctor": ("doctor", "doctor", "Find out what is wrong with a set-up, and how to mend it."),
     "check": ("check", "check", "Validate a configuration without starting anything."),
     "decode": ("decode", "decode", "Show what the gateway would understand of a request."),

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from addons import config
-from addons.ledger.log import Ledger, LedgerUnavailable
 from addons.state import sqlite
 from addons.state.store import Scope, StoreUnavailable
 from addons.text import one_line
@@ -52,6 +51,7 @@ def shared(gateway: config.Gateway) -> Iterator[sqlite.SqliteStore]:
 
 def note(gateway: config.Gateway, kind: str, **fields: Any) -> None:
     """Write an event with the operator's name to the audit log. What is done already stands if that fails."""
+    from addons.ledger.log import Ledger, LedgerUnavailable  # here: a kill switch must not wait for its import
 
     async def write() -> None:
         ledger = Ledger(gateway.audit, reserve=0)

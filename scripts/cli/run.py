@@ -22,7 +22,7 @@ from addons.identity.local import LocalIssuer
 from addons.state import private_file
 from scripts.cli.common import fail, load_config, named
 from scripts.client import defaults, sandbox, supervise, walls
-from scripts.client.environment import child_environment
+from scripts.client.environment import child_environment, variables
 from scripts.client.files import Directory
 from scripts.client.gateway import Running, Unavailable, lease
 
@@ -75,12 +75,12 @@ def run_(
             Directory(running.root, environ, token, defaults.home(environ) / "commands") as directory,
             terminal(),
         ):
-            given = child_environment(
-                environ, proxy=running.proxy, files=directory.files, role=role, session_name=subject, region=region
+            given = variables(
+                proxy=running.proxy, files=directory.files, role=role, session_name=subject, region=region
             )
             mounts = [] if means.kind == "none" else hidden(gateway, environ, directory.path, ready_file)
             introduce(gateway, running, means)
-            code = child(means.kind, mounts, command, given, directory, running)
+            code = child(means.kind, mounts, command, child_environment(environ, given), directory, running)
     except Unavailable as error:
         fail(str(error), 1)
     except (ValueError, OSError) as error:

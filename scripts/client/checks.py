@@ -29,12 +29,13 @@ from addons.issuers import issuer_of
 from certs import authority
 from policy.problems import Invalid
 from scripts.client import defaults, gateway, sandbox
+from scripts.client.environment import KEYS, ways_around
 from scripts.client.ports import unusable
 
 SKEW = 300  # seconds: what SigV4 forgives
 NEAR = 60
 LEAST_PYTHON = (3, 12)
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
+CLEARED = "start agents by `sluicegate run`, or after the script of `sluicegate env`: both clear what is set here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def run(file: Path | None, environ: Mapping[str, str]) -> Iterator[Check]:
         text, _, mend = str(error).partition(": ")
         yield Check("gateway", "wrong", text, mend)
         return
+    yield around(environ, running)
     yield from ports(found, running)
     if account.state == "ok":
         yield from call(found, environ, running)
@@ -125,7 +127,7 @@ def keys(environ: Mapping[str, str]) -> Iterator[Check]:
             "real keys",
             "warning",
             f"{', '.join(named)} {'is' if len(named) == 1 else 'are'} set here",
-            "start agents by `sluicegate run`, which clears them; nothing else does",
+            CLEARED,
         )
     else:
         yield Check("real keys", "ok", "no AWS keys in this environment")
@@ -137,6 +139,13 @@ def keys(environ: Mapping[str, str]) -> Iterator[Check]:
             "this is an EC2 instance: its role's credentials can be had at 169.254.169.254",
             "block that address for the agent (a container with hop limit 1, or a firewall rule by user)",
         )
+
+
+def around(environ: Mapping[str, str], running: gateway.Running | None) -> Check:
+    """Settings of this environment by which an agent's calls would not come to the gateway."""
+    if names := ways_around(environ, running.proxy if running else None, wire.dns_suffixes()):
+        return Check("ways around", "warning", f"{', '.join(names)} lead around the gateway", CLEARED)
+    return Check("ways around", "ok", "no other proxy or endpoint in this environment")
 
 
 def certificates(found: config.Gateway) -> Iterator[Check]:

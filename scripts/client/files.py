@@ -1,4 +1,8 @@
-"""The command's own directory: what it needs to trust the gateway and to sign in, and a token that never grows old."""
+"""The files of a program behind the gateway: what it needs to trust the gateway and to sign in.
+
+`fill` writes them for `sluicegate env`; `Directory` keeps them for a command of `sluicegate run`, with a token that
+never grows old.
+"""
 
 import shutil
 import tempfile
@@ -21,6 +25,23 @@ OWN_BUNDLES = (  # where operators name the roots of their company
 )
 
 
+def fill(place: Path, root: Path, environ: Mapping[str, str]) -> Files:
+    """Write all but the token into a directory: the roots, with those of the operator's company, and Node's preload.
+
+    `root`: the authority's `root.pem`. Each file is replaced in one step, as programs may be reading it. Raises OSError
+    and ValueError.
+    """
+    files = Files(*(place / name for name in ("root.pem", "bundle.pem", "trust.p12", "token", "node.cjs")))
+    ours = root.read_bytes()
+    own = {Path(environ[name]) for name in OWN_BUNDLES if environ.get(name)}
+    whole = bundles.joined(bundles.system_roots(), *map(bundles.read_pem, sorted(own)), ours)
+    private_file.replace(files.root, ours)
+    private_file.replace(files.bundle, whole)
+    private_file.replace(files.trust_store, bundles.java_trust_store(whole))
+    private_file.replace(files.preload, PRELOAD.read_bytes())
+    return files
+
+
 class Directory:
     """A temporary directory (0700) that the command may read. Use as a context: it is gone afterwards."""
 
@@ -35,16 +56,9 @@ class Directory:
         if place:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = Path(tempfile.mkdtemp(prefix="sluicegate-run-", dir=place)).resolve()
-        self.files = Files(*(self.path / n for n in ("root.pem", "bundle.pem", "trust.p12", "token", "node.cjs")))
         self._token = token
         try:
-            ours = root.read_bytes()
-            own = {Path(environ[name]) for name in OWN_BUNDLES if environ.get(name)}
-            whole = b"".join([bundles.system_roots(), *map(bundles.read_pem, sorted(own)), ours])
-            self.files.root.write_bytes(ours)
-            self.files.bundle.write_bytes(whole)
-            self.files.trust_store.write_bytes(bundles.java_trust_store(whole))
-            shutil.copyfile(PRELOAD, self.files.preload)
+            self.files = fill(self.path, root, environ)
             self.refresh()
         except BaseException:
             self.close()

@@ -51,6 +51,9 @@ def lease(gateway: config.Gateway, ready_file: Path | None, environ: Mapping[str
     if ready_file:
         yield _read(ready_file)
         return
+    if gateway.config.identity.proxy_authorization == "required":
+        text = "a token in HTTPS_PROXY can't be renewed while a command runs"
+        raise Unavailable(f"`run` does not go with `proxy_authorization: required` of {gateway.file}: {text}")
     gateway.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _lock(gateway.state / START):
         running = find(gateway) or _start(gateway, environ)

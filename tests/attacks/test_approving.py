@@ -21,7 +21,7 @@ TABLE = "arn:aws:dynamodb:us-east-1:{}:table/t"
 
 
 def call(request: HttpRequest, resource: str = "arn:aws:s3:::b/k") -> Call:
-    session = cast(Session, SimpleNamespace(id="0a", subject="agent/ada", groups=("dev",), role="r", expires=2e9))
+    session = Session("0a", "https://idp", "agent/ada", ("dev",), "r", "l", "jti", 0, 2_000_000_000)
     allowed = ItemResult(Item("s3:PutObject", resource, "exact"), "approve", "p/a")
     decision = Decision("approve", (allowed,), "p/a", "held", "sha256:0")
     return Call("192.0.2.7", request=request, session=session, decoded=wire.decode(request), decision=decision)
@@ -30,7 +30,12 @@ def call(request: HttpRequest, resource: str = "arn:aws:s3:::b/k") -> Call:
 @pytest.fixture
 def approve() -> Approve:
     rules = SimpleNamespace(gateway=SimpleNamespace(config=SimpleNamespace(limits=Limits())))
-    return Approve(cast(Any, SimpleNamespace(account=ACCOUNT, tickets=Tickets(60.0), rules=rules)))
+    return Approve(
+        cast(
+            Any,
+            SimpleNamespace(account=ACCOUNT, account_of=lambda session: ACCOUNT, tickets=Tickets(60.0), rules=rules),
+        )
+    )
 
 
 def put(body: bytes) -> HttpRequest:
@@ -62,8 +67,10 @@ def test_a_host_of_a_strangers_account_needs_the_strangers_arn(host: str, table:
     allowed = ItemResult(Item("dynamodb:GetItem", table, "exact"), "allow", "p/a")
     decision = Decision("allow", (allowed,), "p/a", "allowed", "sha256:0")
     policies = SimpleNamespace(decide=lambda request, bound: decision)
-    rules = SimpleNamespace(policies=policies, bound=lambda session: ())
-    services = cast(Any, SimpleNamespace(account=ACCOUNT, partition="aws", rules=rules))
+    rules = SimpleNamespace(policies=policies, bound=lambda session, role: ())
+    services = cast(
+        Any, SimpleNamespace(account=ACCOUNT, account_of=lambda session: ACCOUNT, partition="aws", rules=rules)
+    )
     body = b'{"TableName": "t", "Key": {"id": {"S": "1"}}}'
     assert decide(services, call(json_ask(body, host=host))).effect == effect
 
@@ -82,7 +89,11 @@ def test_a_signed_request_never_goes_to_another_partition(host: str, partition: 
     """Partitions share no accounts: what is sent there is only seen there, signature, parameters and all."""
     allowed = ItemResult(Item("dynamodb:GetItem", "*", "exact"), "allow", "p/a")
     decision = Decision("allow", (allowed,), "p/a", "allowed", "sha256:0")
-    rules = SimpleNamespace(policies=SimpleNamespace(decide=lambda request, bound: decision), bound=lambda session: ())
-    services = cast(Any, SimpleNamespace(account=ACCOUNT, partition=partition, rules=rules))
+    rules = SimpleNamespace(
+        policies=SimpleNamespace(decide=lambda request, bound: decision), bound=lambda session, role: ()
+    )
+    services = cast(
+        Any, SimpleNamespace(account=ACCOUNT, account_of=lambda session: ACCOUNT, partition=partition, rules=rules)
+    )
     body = b'{"TableName": "t", "Key": {"id": {"S": "1"}}}'
     assert decide(services, call(json_ask(body, host=host))).effect == effect

@@ -31,7 +31,12 @@ def request(value: dict[str, Any]) -> Any:
 def test_a_question_keeps_no_more_than_a_screen_shows() -> None:
     """500 questions with 32 MB each, from an agent that hangs up at once, would be 16 GB for a quarter of an hour."""
     rules = SimpleNamespace(gateway=SimpleNamespace(config=SimpleNamespace(limits=Limits())))
-    approve = Approve(cast(Any, SimpleNamespace(account=ACCOUNT, tickets=Tickets(60.0), rules=rules)))
+    approve = Approve(
+        cast(
+            Any,
+            SimpleNamespace(account=ACCOUNT, account_of=lambda session: ACCOUNT, tickets=Tickets(60.0), rules=rules),
+        )
+    )
     for value in ({"S": "x" * 300_000}, nested(20, 3), {"B": "eHh4" * 100_000}):
         kept = approve._ticket(call(request(value))).summary
         assert len(json.dumps(kept, default=str)) < 500_000

@@ -158,7 +158,14 @@ def test_parameters_that_s3_takes_for_headers_are_decided_on_as_headers(stand: S
     assert opened(stand, signed("x-amz-meta-note=hello"), method="PUT").status == 200
     assert stand.upstream.seen[-1].headers["x-amz-meta-note"] == "hello"
     assert "x-amz-meta-note" in signed_by(stand).signed_headers
-    for query in ("x-amz-acl=public-read", "x-amz-tagging=a%3Db", "x-amz-meta-a=b%0D%0Ax-amz-acl%3A%20public-read"):
+    assert opened(stand, signed("x-amz-copy-source=/other/secret"), method="PUT").status == 200
+    assert stand.last_call()["eventName"] == "CopyObject"
+    for query in (
+        "x-amz-acl=public-read",
+        "x-amz-meta-a=%20b",
+        "x-amz-tagging=a%3Db",
+        "x-amz-meta-a=b%0D%0Ax-amz-acl%3A%20public-read",
+    ):
         with stand.nothing_passes():
             assert opened(stand, signed(query), method="PUT").status == 403, query
 
@@ -253,6 +260,24 @@ def test_sigv4a_proves_who_calls_and_is_signed_as_the_endpoint_asks(stand: Stand
             assert raw.send("GET", "/key", bad).status == 403
     with stand.nothing_passes():
         assert raw.send("GET", "/other", headers(secret)).status == 403
+
+
+def test_a_multi_region_access_point_is_signed_with_sigv4a_and_takes_nothing_else(stand: Stand) -> None:
+    host, (key, secret, token) = "mfzwi23gnjvgw.mrap.accesspoint.s3-global.amazonaws.com", stand.keys
+    raw, plain = stand.raw(host=host, service="s3"), HttpRequest("GET", host, "/a%20b", (("Host", host),), b"")
+
+    def headers(region: str) -> list[tuple[str, str]]:
+        now = datetime.datetime.now(datetime.UTC)
+        made = sigv4.sign(
+            plain, access_key=key, secret_key=secret, token=token, service="s3", region=region, now=now
+        )  # fmt: skip
+        return list(made)
+
+    assert raw.send("GET", "/a%20b", headers("*")).status == 200
+    found = signed_by(stand)
+    assert (found.algorithm, found.access_key, found.region) == ("AWS4-ECDSA-P256-SHA256", REAL_KEY, "*")
+    with stand.nothing_passes():
+        assert raw.send("GET", "/a%20b", headers("us-east-1")).status == 403
 
 
 def test_a_bearer_token_is_refused_and_says_what_to_do(stand: Stand) -> None:

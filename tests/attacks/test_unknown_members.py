@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import yaml
@@ -28,15 +28,17 @@ WHERE = 'conditions: {StringEquals: {"req:TableName": "t"}}'
 
 def call(extra: str = "1") -> Call:
     request = json_ask(b'{"TableName": "t", "Key": {"id": {"S": "1"}}, "Extra": %s}' % extra.encode())
-    session = cast(Session, SimpleNamespace(id="0a", subject="agent/ada", groups=("dev",), role="r", expires=2e9))
+    session = Session("0a", "https://idp", "agent/ada", ("dev",), "r", "l", "jti", 0, 2_000_000_000)
     return Call("192.0.2.7", request=request, session=session, decoded=wire.decode(request, unknown=True))
 
 
 def services(folder: Path, statements: str) -> Any:
     loaded = policies(folder, statements)
     gateway = SimpleNamespace(config=SimpleNamespace(limits=Limits(), wire=Wire("allow")))
-    rules = SimpleNamespace(policies=loaded, bound=lambda session: tuple(loaded.files), gateway=gateway)
-    return SimpleNamespace(account=ACCOUNT, partition="aws", rules=rules, tickets=Tickets(60.0))
+    rules = SimpleNamespace(policies=loaded, bound=lambda session, role: tuple(loaded.files), gateway=gateway)
+    return SimpleNamespace(
+        account=ACCOUNT, account_of=lambda session: ACCOUNT, partition="aws", rules=rules, tickets=Tickets(60.0)
+    )
 
 
 @pytest.mark.parametrize("effect", ["allow", "approve"])

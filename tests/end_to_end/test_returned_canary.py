@@ -1,4 +1,4 @@
-"""Every operation whose answer is virtualised or masked, called by boto3: no value of it that opens anything is anywhere.
+"""Every operation whose answer is virtualised or masked, called by boto3: nothing of it that opens things is anywhere.
 
 AWS is played by moto's serialisers: each answer is whole, and each member that looks like a credential is a canary.
 """
@@ -21,11 +21,12 @@ from tests.redaction import documents
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 INNER = f"arn:aws:iam::{ACCOUNT}:role/inner"
 UNSIGNED = {"AssociateSoftwareToken", "GetTokensFromRefreshToken", "InitiateAuth", "RespondToAuthChallenge"}
-KEYS = {"AccessKeyId", "accessKeyId"}
 CALLS = [
     (service, operation)
     for (service, operation), entry in vended.table().items()
-    if entry.verdict in ("virtualise", "mask") and not (service == "cognito-idp" and operation in UNSIGNED)
+    if entry.verdict in ("virtualise", "mask")
+    and operation not in UNSIGNED
+    and service != "mediapackage"  # whose deprecated operations no policy can name
 ]
 
 
@@ -33,7 +34,7 @@ CALLS = [
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     """A gateway under which these calls are allowed by name, without a rule of redaction."""
     actions = sorted({f"{models.prefix(service)}:{operation}" for service, operation in CALLS})
-    statement = {"sid": "all", "effect": "allow", "actions": [*actions, "s3:GetDataAccess"], "resources": ["*"]}
+    statement = {"sid": "all", "effect": "allow", "actions": [*actions, "iam:PassRole"], "resources": ["*"]}
     policy = {"version": 1, "policies": [{"name": "all", "statements": [statement]}]}
     groups = f"{{developers: {{policies: [./policy.yaml], roles: ['{ROLE}', '{INNER}']}}}}"
     with standing(tmp_path_factory.mktemp("gateway"), json.dumps(policy), groups=groups, redaction="[]") as made:
@@ -57,15 +58,20 @@ class Planter:
         return result
 
     def _plant(self, node: Any, operation: str) -> None:
-        for name, value in (
-            node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-        ):
-            named = isinstance(name, str) and isinstance(value, str)
-            if named and (vended.NAMES.fullmatch(name) or vended.PASSWORDS.fullmatch(name) or name in KEYS):
+        if isinstance(node, list):
+            for each in node:
+                self._plant(each, operation)
+        for name, value in node.items() if isinstance(node, dict) else ():
+            if not isinstance(value, str):
+                self._plant(value, operation)
+            elif vended.NAMES.fullmatch(name) or vended.PASSWORDS.fullmatch(name) or part_of_a_set(name, node):
                 self.canaries.append(f"canary-{len(self.canaries)}-of-{operation}")
                 node[name] = self.canaries[-1]
-            else:
-                self._plant(value, operation)
+
+
+def part_of_a_set(name: str, node: dict[str, Any]) -> bool:
+    """Whether it is the access key of temporary credentials; one by itself is but a name (iam:ListAccessKeys)."""
+    return name.lower() == "accesskeyid" and "sessiontoken" in {other.lower() for other in node}
 
 
 def asked(service: str, operation: str) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def test_no_credential_of_any_answer_is_anywhere(stand: Stand) -> None:
             refused[service, operation] = str(error)
         assert len(stand.upstream.seen) == before + 1, refused.get((service, operation))
     assert refused == {}
-    assert len(planter.canaries) > 150
+    assert len(planter.canaries) > 140
     words = "\n".join(told)
     assert words.count("sluicegate-redacted") > 100
     assert words.count("SLG1.") == sum(entry.verdict == "virtualise" for entry in vended.table().values())

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -58,8 +59,9 @@ def gate(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway
         yield made
 
 
-def client(gate: Gateway, service: str, keys: dict[str, str], **settings: Any) -> Any:
+def client(gate: Gateway, service: str, keys: dict[str, str], v4: bool = False) -> Any:
     """A boto3 client with keys that a call returned."""
+    signature = {"signature_version": "s3v4"} if v4 else {}
     return boto3.client(
         service,
         region_name="us-east-1",
@@ -67,8 +69,7 @@ def client(gate: Gateway, service: str, keys: dict[str, str], **settings: Any) -
         aws_secret_access_key=keys["SecretAccessKey"],
         aws_session_token=keys["SessionToken"],
         verify=gate.ca,
-        config=Config(proxies={"https": gate.proxy}, retries={"total_max_attempts": 1}),
-        **settings,
+        config=Config(proxies={"https": gate.proxy}, retries={"total_max_attempts": 1}, **signature),
     )
 
 
@@ -142,6 +143,15 @@ def test_a_role_of_another_account_acts_in_that_account(gate: Gateway) -> None:
     assert line["userIdentity"]["arn"] == "arn:aws:sts::210987654321:assumed-role/reader/inner"
     assert line["userIdentity"]["sessionContext"]["sourceIdentity"] == "agent/ada"
     assert line["additionalEventData"]["sluicegate"]["assumed"] == [OTHER]
+
+
+def test_a_presigned_url_of_a_chained_session_is_signed_as_the_role(gate: Gateway, aws: Aws) -> None:
+    keys = assume(gate)["Credentials"]
+    real = list(aws.keys)[-1]
+    url = client(gate, "s3", keys, v4=True).generate_presigned_url("get_object", {"Bucket": "reports", "Key": "q3.txt"})
+    got = urllib3.ProxyManager(gate.proxy, ca_certs=gate.ca).request("GET", url)
+    assert (got.status, got.data) == (200, b"revenue up")
+    assert f"Credential={real}/" in aws.asked[-1].headers["authorization"]
 
 
 def test_the_log_leads_from_the_answer_to_the_calls_with_its_keys(gate: Gateway) -> None:

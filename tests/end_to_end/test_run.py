@@ -169,7 +169,7 @@ def test_the_exit_code_is_the_commands(running: Gateway, home: Path, script: str
 def test_signals_reach_the_command_and_its_directory_is_gone_afterwards(
     running: Gateway, home: Path, number: signal.Signals, options: tuple[str, ...]
 ) -> None:
-    script = f"trap 'echo got; exit 9' {number.name[3:]}; echo $AWS_CA_BUNDLE; while :; do sleep 0.05; done"
+    script = f"trap 'echo got; exit 9' {number.name[3:]}; echo $SSL_CERT_FILE; while :; do sleep 0.05; done"
     process = subprocess.Popen(
         line(running, "sh", "-c", script, options=options), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, cwd=home / "project", env=environment(home),

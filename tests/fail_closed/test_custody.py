@@ -2,17 +2,18 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+import boto3
 import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 import pytest
+from botocore.config import Config
 from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
@@ -23,12 +24,13 @@ from tests.fail_closed.conftest import Stand, standing, until
 from tests.harness import ACCOUNT, REAL_KEY, ROLE, Seen, configuration
 
 REAL, THERE, STRANGER = "arn:aws:iam::444455556666:role/real", "444455556666", "999999999999"
-NOT_ASSUMED = ROLE.replace("agents", "plain")
+NOT_ASSUMED, PER_CALL, REFUSED = (ROLE.replace("agents", name) for name in ("plain", "per-call", "refused"))
 GROUPS = (
     f"{{developers: {{policies: [./policy.yaml], roles: ['{ROLE}'], assume: {{role: '{REAL}', external_id: gate-1}}}}, "
-    f"plain: {{policies: [./policy.yaml], roles: ['{NOT_ASSUMED}']}}}}"
+    f"plain: {{policies: [./policy.yaml], roles: ['{NOT_ASSUMED}']}}, "
+    f"careful: {{policies: [./policy.yaml], roles: ['{PER_CALL}'], assume: {{role: '{REAL}', session_policy: call}}}}, "
+    f"refused: {{policies: [./policy.yaml], roles: ['{REFUSED}'], assume: {{role: '{REAL}-no'}}}}}}"
 )
-PER_CALL = GROUPS.replace("gate-1", "gate-1, session_policy: call")
 SECRET, TOKEN = "assumed-canary-secret", "assumed-canary-token"
 OWNERS = {"data": THERE, "friends-1": "555555555555", "strangers": STRANGER}
 POLICY = """\
@@ -49,7 +51,6 @@ class Aws:
     def __init__(self) -> None:
         self.assumed: list[dict[str, str]] = []
         self.others: list[Seen] = []
-        self.refusal = ""
         self.secrets: dict[str, str] = {}  # access key -> its secret
 
     def __call__(self, seen: Seen) -> tuple[int, dict[str, str], bytes]:
@@ -70,8 +71,8 @@ class Aws:
 
     def assume(self, number: int) -> tuple[int, dict[str, str], bytes]:
         xmlns, kind = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"', {"content-type": "text/xml"}
-        if self.refusal:
-            text = f"<Error><Type>Sender</Type><Code>{self.refusal}</Code><Message>m {SECRET}</Message></Error>"
+        if self.assumed[-1]["RoleArn"].endswith("-no"):
+            text = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>m {SECRET}</Message></Error>"
             return 403, kind, f"<ErrorResponse {xmlns}>{text}<RequestId>r</RequestId></ErrorResponse>".encode()
         end = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         key = f"ASIAREAL{number:012}"
@@ -196,48 +197,50 @@ def test_two_agents_never_share_credentials(custody: tuple[Stand, Aws]) -> None:
     assert key_of(aws.others[-1]) == mine
 
 
-def test_a_role_that_aws_refuses_refuses_the_call_in_its_protocol(tmp_path: Path) -> None:
-    aws = Aws()
-    aws.refusal = "AccessDenied"
-    with begin(tmp_path, aws) as stand:
-        stand.upstream.answer = aws
-        answer = stand.call()
-        assert answer.status == 503
-        assert json.loads(answer.body)["__type"].endswith("ServiceUnavailable")
-        for text in (REAL.encode(), b"sts:TagSession", b"AccessDenied"):
-            assert text in answer.body
-        refused = s3(stand)
-        assert refused.status == 503
-        assert b"<Code>ServiceUnavailable</Code>" in refused.body
-        assert aws.others == []
-        line = stand.last_call()
-        assert line["errorCode"] == "ServiceUnavailable"
-        assert SECRET not in json.dumps(stand.records())
-        aws.refusal = ""
-        time.sleep(1.1)
-        assert s3(stand).status == 200  # the positive control
+def test_a_role_that_aws_refuses_refuses_the_call_in_its_protocol(custody: tuple[Stand, Aws]) -> None:
+    stand, aws = custody
+    keys, before = keys_of(stand, "agent/refused", "refused", REFUSED), len(aws.others)
+    answer = stand.call(keys=keys)
+    assert answer.status == 503
+    assert json.loads(answer.body)["__type"].endswith("ServiceUnavailable")
+    for text in (REAL.encode(), b"sts:TagSession", b"AccessDenied"):
+        assert text in answer.body
+    refused = s3(stand, keys=keys)
+    assert refused.status == 503
+    assert b"<Code>ServiceUnavailable</Code>" in refused.body
+    assert len(aws.others) == before
+    assert stand.last_call()["errorCode"] == "ServiceUnavailable"
+    assert block(stand)["refusedBy"] == "sign"
+    assert SECRET not in json.dumps(stand.records())
 
 
-def test_a_call_gets_a_session_policy_of_its_own(tmp_path: Path) -> None:
-    aws = Aws()
-    with begin(tmp_path, aws, groups=PER_CALL) as stand:
-        stand.upstream.answer = aws
-        assert stand.call().status == 200
-        assert s3(stand, "PUT", x_amz_copy_source="friends-1/a").status == 200
-        assert s3(stand).status == 200
-        found = [json.loads(fields["Policy"])["Statement"][:-2] for fields in aws.assumed]
-        table, copy, read = ([(s["Action"], s["Resource"]) for s in statements] for statements in found)
-        assert table == [(["dynamodb:GetItem"], [f"arn:aws:dynamodb:us-east-1:{THERE}:table/t"])]
-        assert copy == [
-            (["s3:PutObject"], ["arn:aws:s3:::data/k"]),
-            (["s3:GetObject"], ["arn:aws:s3:::friends-1/a"]),
-        ]
-        assert read == [(["s3:GetObject"], ["arn:aws:s3:::data/k"])]
-        assert len({key_of(seen) for seen in aws.others}) == 3
-        assert s3(stand).status == 200
-        assert len(aws.assumed) == 3
+def test_a_call_gets_a_session_policy_of_its_own(custody: tuple[Stand, Aws]) -> None:
+    stand, aws = custody
+    keys, before, calls = keys_of(stand, "agent/careful", "careful", PER_CALL), len(aws.assumed), len(aws.others)
+    assert stand.call(keys=keys).status == 200
+    assert s3(stand, "PUT", x_amz_copy_source="friends-1/a", keys=keys).status == 200
+    assert s3(stand, keys=keys).status == 200
+    assert len({key_of(seen) for seen in aws.others[calls:]}) == 3
+    assert s3(stand, keys=keys).status == 200
+    found = [json.loads(fields["Policy"])["Statement"][:-2] for fields in aws.assumed[before:]]
+    table, copy, read = ([(s["Action"], s["Resource"]) for s in statements] for statements in found)
+    assert table == [(["dynamodb:GetItem"], [f"arn:aws:dynamodb:us-east-1:{THERE}:table/t"])]
+    assert copy == [(["s3:PutObject"], ["arn:aws:s3:::data/k"]), (["s3:GetObject"], ["arn:aws:s3:::friends-1/a"])]
+    assert read == [(["s3:GetObject"], ["arn:aws:s3:::data/k"])]
 
 
+def test_an_agent_learns_the_account_that_its_calls_go_to(custody: tuple[Stand, Aws]) -> None:
+    """SDKs take it from the answer to the sign-in, for hosts that name an account."""
+    stand, _ = custody
+    unsigned = Config(proxies={"https": stand.gateway.proxy}, signature_version=botocore.UNSIGNED)
+    sts = boto3.client("sts", region_name="us-east-1", verify=stand.gateway.ca, config=unsigned)
+    for role, group, account in ((ROLE, "developers", THERE), (NOT_ASSUMED, "plain", ACCOUNT)):
+        token = LocalIssuer.open(stand.gateway.directory / "state").token("agent/x", [group], duration=3600)
+        found = sts.assume_role_with_web_identity(RoleArn=role, RoleSessionName="test", WebIdentityToken=token)
+        assert found["AssumedRoleUser"]["Arn"].startswith(f"arn:aws:sts::{account}:assumed-role/")
+
+
+@pytest.mark.long
 def test_what_a_reload_says_of_a_group_counts_from_the_next_call(tmp_path: Path) -> None:
     aws = Aws()
     with begin(tmp_path, aws) as stand:

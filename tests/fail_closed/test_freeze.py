@@ -8,9 +8,11 @@ import signal
 import socket
 import sqlite3
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +63,7 @@ def refusal(found: Answer) -> str:
     return str(json.loads(found.body)["message"])
 
 
-def until_refused(stand: Stand, since: float, **settings: object) -> tuple[str, float]:
+def until_refused(stand: Stand, since: float, **settings: Any) -> tuple[str, float]:
     """Call until it is refused: the refusal, and how many seconds after `since` it first came."""
     while (found := stand.call(**settings)).status == 200:
         assert time.monotonic() - since < 10, "calls go on"
@@ -178,6 +180,38 @@ def test_a_streamed_answer_is_cut(stand: Stand) -> None:
         assert time.monotonic() - since < SECOND
     line = until(lambda: [c for c in stand.gateway.calls() if c["eventName"] == "GetObject"], "the line")[-1]
     assert line["additionalEventData"]["sluicegate"]["outcome"] == "answered"
+
+
+def test_an_upload_is_cut_and_aws_never_has_the_whole(stand: Stand) -> None:
+    size, received = 4 << 20, bytearray()
+    ended = threading.Event()
+
+    def take(connection: socket.socket, address: object) -> None:
+        with contextlib.suppress(OSError):
+            while more := connection.recv(65536):
+                received.extend(more)
+        ended.set()
+
+    raw = stand.raw(host="bucket.s3.us-east-1.amazonaws.com", service="s3")
+    headers = raw.signed("PUT", "/key", {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}, b"")
+    lines = "".join(f"{n}: {size if n == 'Content-Length' else v}\r\n" for n, v in headers)
+    with pytest.MonkeyPatch.context() as patch, raw.tunnel() as connection:
+        patch.setattr(stand.upstream.server, "finish_request", take)
+        connection.sendall(f"PUT /key HTTP/1.1\r\n{lines}\r\n".encode() + b"x" * (2 << 20))
+        until(lambda: len(received) > 1 << 20, "the beginning of the upload")
+        since = put(stand, Stop("freeze", "session", session_id(stand), time.time(), "ops"))
+        assert ended.wait(5)
+        assert time.monotonic() - since < SECOND
+        assert len(received) < size
+        connection.settimeout(5)
+        with contextlib.suppress(OSError):
+            assert connection.recv(100) == b""
+
+
+def session_id(stand: Stand) -> str:
+    """The id of the session that was seen last, from the store."""
+    with contextlib.closing(store(stand)) as kept:
+        return kept.sessions(1)[0].id
 
 
 @pytest.fixture

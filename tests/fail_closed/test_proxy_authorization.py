@@ -7,6 +7,7 @@ import ssl
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -21,7 +22,7 @@ from tests.fail_closed.conftest import Screen, Stand, until
 HOST = "dynamodb.us-east-1.amazonaws.com"
 
 
-def token(directory: Path, subject: str = "agent/ada", **settings: int) -> str:
+def token(directory: Path, subject: str = "agent/ada", **settings: Any) -> str:
     return LocalIssuer.open(directory / "state").token(subject, ["developers"], **settings)
 
 
@@ -181,6 +182,11 @@ def test_the_token_stands_in_no_log_view_or_recording(stand: Stand) -> None:
         assert needle not in shown
         for path in files:
             assert needle.encode() not in path.read_bytes(), path
+
+
+def test_run_says_that_it_does_not_go_with_it(stand: Stand) -> None:
+    ran = stand.gateway.cli("run", "--config", str(stand.gateway.config), "--", "true", check=False)
+    assert (ran.returncode, "does not go with `proxy_authorization: required`" in ran.stderr) == (1, True)
 
 
 def test_it_is_off_unless_asked_for(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def test_an_upload_passes_and_its_record_has_its_size_and_hash(stand: Stand, sin
     assert harness.REAL_KEY in sink.seen[-1].headers["authorization"]
     found = outcome(stand)
     assert (found["outcome"], found["bytesIn"], found["bodySha256"]) == ("answered", SIZE, HASH)
+    (recorded,) = (stand.gateway.directory / "sessions").rglob("*.mitm")
+    assert f"[{SIZE} bytes, sha256 {HASH}]".encode() in recorded.read_bytes()
 
 
 def test_a_stated_hash_is_signed_and_a_right_body_passes(stand: Stand, sink: Sink) -> None:
@@ -152,6 +154,35 @@ def test_a_chunk_signed_body_that_was_changed_is_never_whole_upstream(stand: Sta
     assert outcome(stand)["outcome"] == "refused"
 
 
+TRAILED = {
+    "x-amz-decoded-content-length": "4",
+    "x-amz-trailer": "x-amz-checksum-crc32",
+    "content-encoding": "aws-chunked",
+}
+
+
+@pytest.mark.parametrize(
+    ("end", "passes"),
+    [
+        (b"x-amz-checksum-crc32:2H9+DA==\r\n\r\n", True),  # of b"test", as in AWS's documentation
+        (b"x-amz-checksum-crc32:2H9+DA==\r\nx-amz-acl:public-read\r\n\r\n", False),
+        (b"\r\n", False),
+    ],
+    ids=["as announced", "with another trailer", "without one"],
+)
+def test_an_unsigned_body_in_chunks_ends_as_its_head_says(stand: Stand, sink: Sink, end: bytes, passes: bool) -> None:
+    made, seen, body = raw(stand), len(sink.seen), b"4\r\ntest\r\n0\r\n" + end
+    with made.tunnel() as connection:
+        top = head(made, None, "STREAMING-UNSIGNED-PAYLOAD-TRAILER", headers=TRAILED)
+        connection.sendall(top + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+        found = agent.read(connection, "PUT")
+    assert (found.status == 200) is passes
+    for arrived in sink.seen[seen:]:
+        assert arrived.done.wait(5)
+        assert (arrived.whole, arrived.body == body) == (passes, passes)
+    assert outcome(stand)["outcome"] == ("answered" if passes else "refused")
+
+
 def test_an_upload_by_a_presigned_url_streams(stand: Stand, sink: Sink) -> None:
     s3 = agent.client(stand.gateway, "s3", config={"signature_version": "s3v4"})
     url = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", {"Bucket": "bucket", "Key": "key"}))
@@ -204,6 +235,20 @@ def test_a_client_that_sends_all_before_it_reads_gets_the_refusal_and_takes_no_m
     assert found.status == 403
     assert b"never" in found.body
     assert resident(stand.gateway.process.pid) - before < 40 << 20
+
+
+@pytest.mark.long
+def test_a_client_that_goes_on_for_ever_after_its_refusal_is_cut_off(stand: Stand) -> None:
+    made = raw(stand)
+    with stand.nothing_passes(), made.tunnel() as connection:
+        connection.sendall(head(made, 1 << 30, path="/secret"))
+        assert agent.read(connection, "PUT").status == 403
+        began = time.monotonic()
+        with pytest.raises(OSError):  # whichever: it is closed
+            while time.monotonic() < began + 60:
+                connection.sendall(bytes(1000))
+                time.sleep(0.1)
+        assert 25 < time.monotonic() - began < 40
 
 
 def test_a_body_over_its_limit_is_refused_from_its_head(stand: Stand) -> None:

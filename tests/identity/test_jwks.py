@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from addons.authenticate import SIGNING_IN
 from addons.identity import fetch, jwks
 from addons.identity.oidc import Issuer, Verifier
 from addons.identity.refusal import Refused
@@ -127,6 +128,33 @@ def test_nobody_waits_for_a_slow_issuer_while_the_kept_keys_will_do(idp: Idp, ve
         assert time.monotonic() - started < 1
         leave.set()
         assert first.result() == "good"
+
+
+def test_tokens_of_unknown_keys_leave_a_slow_issuers_known_ones_a_thread(
+    idp: Idp, verifier: Verifier, clock: Clock
+) -> None:
+    text, unknown = token(idp.claims()), token(idp.claims(), NEW, header={"kid": "k2"})
+    assert code(verifier, text) == "good"
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        entered.set()
+        leave.wait(5)
+        send(handler, json.dumps({"keys": [jwk(NEW, "k2"), jwk(RSA)]}))
+
+    idp.special["/keys"] = slow
+    clock.time += jwks.FLOOR
+    with ThreadPoolExecutor(SIGNING_IN) as pool:
+        first = pool.submit(code, verifier, unknown)
+        assert entered.wait(5)
+        others = [pool.submit(code, verifier, unknown) for _ in range(10)]
+        assert pool.submit(code, verifier, text).result(2) == "good"
+        leave.set()
+        assert first.result() == "good"
+        outcomes = [other.result() for other in others]
+    assert outcomes.count("good") == jwks.WAITERS
+    assert outcomes.count("IDPCommunicationError") == 10 - jwks.WAITERS
+    assert idp.requests.count("/keys") == 2
 
 
 def test_the_key_sets_place_is_asked_again_after_it_failed(idp: Idp, verifier: Verifier, clock: Clock) -> None:

@@ -17,7 +17,7 @@ from addons.identity.session import Keys, Session
 from addons.redaction import Returned, Unredactable, redact, swap
 from addons.wire.message import HttpResponse
 from policy import models, vended
-from policy.redaction import compile_rule, rule_set
+from policy.redaction import RedactionRule, compile_rule, rule_set
 from tests.redaction import documents
 from tests.redaction.conftest import KEY
 
@@ -203,7 +203,7 @@ def test_what_people_see_of_it_has_no_secret(service: str, operation: str, proto
 def test_a_rule_that_names_the_set_masks_no_synthetic_one() -> None:
     raw, _ = sample("sts", "AssumeRole", "query")
     out = swapped("sts", "AssumeRole", "query", raw, [])
-    rules = rule_set([vended.RedactionRule("sts", "AssumeRole", "[Credentials.SecretAccessKey, SourceIdentity]")])
+    rules = rule_set([RedactionRule("sts", "AssumeRole", "[Credentials.SecretAccessKey, SourceIdentity]")])
     spare = vended.places("sts", "AssumeRole")
     masked = redact(rules, documents.call("sts", "AssumeRole", "query"), out, KEY, spare).response
     read = documents.read("sts", "AssumeRole", "query", masked)
@@ -235,8 +235,8 @@ def test_what_can_be_read_two_ways_is_not_delivered() -> None:
     refused("could not be read", "sts", "AssumeRole", "query", replace(raw, body=raw.body[:-5]))
     echo = raw.body.replace(b"</AssumeRoleResult>", f"</AssumeRoleResult><E>{REAL.secret_key}</E>".encode())
     refused("more than once", "sts", "AssumeRole", "query", replace(raw, body=echo))
-    echo = replace(raw, headers=(*raw.headers, ("x-amz-debug", REAL.access_key)))
-    refused("more than once", "sts", "AssumeRole", "query", echo)
+    header = replace(raw, headers=(*raw.headers, ("x-amz-debug", REAL.access_key)))
+    refused("more than once", "sts", "AssumeRole", "query", header)
     refused("too short", "sts", "AssumeRole", "query", sample("sts", "AssumeRole", "query", secretaccesskey="")[0])
     data = json.dumps(
         {"AccessKeyId": REAL.access_key, "SecretAccessKey": 7, "SessionToken": REAL.token, "Expiration": 1}

@@ -35,7 +35,9 @@ class Setup:
         gateway = SimpleNamespace(config=SimpleNamespace(limits=Limits()))
         rules = SimpleNamespace(redaction=SimpleNamespace(for_operation=lambda *_: ()), gateway=gateway)
         recorder = SessionRecorder(directory / "sessions")
-        services: Any = SimpleNamespace(ledger=ledger, recorder=recorder, account="111122223333", rules=rules)
+        services: Any = SimpleNamespace(
+            ledger=ledger, recorder=recorder, account_of=lambda session: "111122223333", rules=rules
+        )
         self.record = Record(services)
 
     def call(

@@ -191,10 +191,18 @@ def test_parameters_that_are_headers_to_s3_become_headers() -> None:
     call = check(made("/k?x-amz-acl=private&X-Amz-Meta-Note=a%20b%2Fc", method="PUT"))
     assert call.target == "/k"
     assert (call.get("x-amz-acl"), call.get("x-amz-meta-note")) == ("private", "a b/c")
-    for query in ("x-amz-acl=a&X-Amz-Acl=a", "x-amz-a=%0Ax", "x-amz-%C3%BC=a", "x-amz-=a"):
+    for query in (
+        "x-amz-acl=a&X-Amz-Acl=a",
+        "x-amz-a=%0Ax",
+        "x-amz-%C3%BC=a",
+        "x-amz-=a",
+        "x-amz-acl=%20public-read",
+        "x-amz-acl=public-read%20",
+    ):
         assert refused(made(f"/k?{query}", method="PUT")).code == "AuthorizationQueryParametersError"
     assert refused(made("/k?x-amz-acl=a", method="PUT", x_amz_acl="a")).code == "AuthorizationQueryParametersError"
     refused(made("/k?x-amz-s3session-token=a"))
+    assert "S3 Express" in refused(made(x_amz_s3session_token="a")).message
 
 
 @pytest.mark.parametrize(

@@ -507,7 +507,8 @@ class TestNames:
 
     def test_a_presigned_query_is_checked_and_left_out(self) -> None:
         signed = (
-            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20260102%2F{}%2Faws4_request&X-Amz-Signature=0"
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20260102%2F{}%2Faws4_request"
+            f"&X-Amz-Date=20260102T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature={'0' * 64}"
         )
         assert read(ask(S3, "GET", "/b/k?" + signed.format("us-east-1%2Fs3")))[1] == {"Bucket": "b", "Key": "k"}
         refused(ask(S3, "GET", "/b/k?" + signed.format("us-west-2%2Fs3")))
