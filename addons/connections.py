@@ -27,7 +27,6 @@ _serving: list["Connections"] = []  # one at most
 _opening: WeakKeyDictionary[connection.Client, asyncio.Event] = WeakKeyDictionary()  # tunnels on their way
 _held_back: WeakKeyDictionary[connection.Client, asyncio.Event] = WeakKeyDictionary()  # uploads not yet let on
 _handle_event = Http1Server._handle_event
-_drain_writers = server.ConnectionHandler.drain_writers
 
 
 class Connections:
@@ -147,7 +146,23 @@ async def _wait_to_read(self: server.ConnectionHandler) -> None:
     for waiting in (_opening, _held_back):
         if event := waiting.get(self.client):
             await event.wait()
-    await _drain_writers(self)  # type: ignore[no-untyped-call]
+    await _drain(self)
+
+
+async def _drain(self: server.ConnectionHandler) -> None:
+    """What mitmproxy does: wait until what was written has gone. But where that fails, end the connection once.
+
+    A second cancellation could hit its handler while it tells the layers of the end: they would wait for ever.
+    """
+    async with self._drain_lock:
+        for transport in list(self.transports.values()):
+            if transport.writer is None:
+                continue
+            try:
+                await transport.writer.drain()
+            except OSError as error:
+                if transport.handler and not transport.handler.cancelling():
+                    transport.handler.cancel(f"Error sending data: {error}")
 
 
 def install(serving: Connections) -> None:

@@ -5,6 +5,8 @@ Both belong to one account, which is the account of the call's resources.
 """
 
 import asyncio
+import logging
+from collections.abc import Sequence
 
 from addons.call import Call
 from addons.config import Assume
@@ -13,7 +15,10 @@ from addons.identity.session import Keys, Session
 from addons.services import Services
 from addons.wire import Decoded, Headers, owners
 from policy import session_policy
+from policy.evaluate import Statement
 from policy.session_policy import SessionPolicy
+
+log = logging.getLogger(__name__)
 
 
 async def credentials(services: Services, call: Call) -> Keys:
@@ -25,8 +30,8 @@ async def credentials(services: Services, call: Call) -> Keys:
         return session.keys
     if (role := services.rules.assumes.get(session.role)) is None:
         return await services.upstream.credentials()
-    call.signed_as = {"role": role.role, "sessionPolicy": role.session_policy}
     policies = await _policies(services, call, session, role)
+    call.signed_as = {"role": role.role, "sessionPolicy": policies[0].form if policies else "none"}
     return await services.assumed.credentials(Assumption.of(session, role.role, role.external_id, policies))
 
 
@@ -43,9 +48,17 @@ async def _policies(services: Services, call: Call, session: Session, role: Assu
     key = (role.role, *bound)
     if (made := rules.session_policies.get(key)) is None:
         statements, accounts = rules.policies.statements(bound), _accounts(services, session)
-        work = asyncio.to_thread(session_policy.of_statements, statements, accounts)  # some 10 ms, once
+        work = asyncio.to_thread(_compiled, role.role, statements, accounts)  # some 10 ms, once
         made = rules.session_policies[key] = asyncio.ensure_future(work)
     return made.result() if made.done() else await asyncio.shield(made)
+
+
+def _compiled(role: str, statements: Sequence[Statement], accounts: set[str]) -> tuple[SessionPolicy, ...]:
+    made = session_policy.of_statements(statements, accounts)
+    if made[0].form != session_policy.FINEST:
+        text = "sluicegate: the policies are too long for a session policy of %s, which has the form %r instead"
+        log.warning(text, role, made[0].form)
+    return made
 
 
 def _accounts(services: Services, session: Session) -> set[str]:
@@ -57,8 +70,8 @@ def foreign_owner(services: Services, session: Session, decoded: Decoded) -> str
     """Why a call may not name the owner of a bucket that it names, or ""."""
     if decoded.service != "s3":
         return ""
-    if (owner := owners.stranger(decoded, _accounts(services, session))) is not None:
-        return f"the bucket's expected owner is {owner!r}, an account that upstream.accounts does not list"
+    if owners.stranger(decoded, _accounts(services, session)) is not None:
+        return "the call expects a bucket of an account that is neither its own nor in upstream.accounts"
     return ""
 
 

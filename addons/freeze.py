@@ -5,6 +5,7 @@ refusal, a streamed answer or upload is cut, a tunnel closes. A call that was se
 happens here: its answer is delivered, and recorded, as ever.
 """
 
+import asyncio
 from weakref import WeakSet
 
 from mitmproxy import http
@@ -15,6 +16,8 @@ from addons.flows import abort, refuse
 from addons.services import Services
 from addons.shared import refused
 from addons.state.store import Stop
+
+AGAIN = 2.0  # seconds until a second look: a call may have been between its own last look and its sending
 
 
 class Freeze:
@@ -44,13 +47,18 @@ class Freeze:
 
     async def apply(self) -> None:
         """End what is under way of the sessions that are stopped now, and say how much it was."""
+        ended = self._sweep()
+        asyncio.get_running_loop().call_later(AGAIN, self._sweep)
+        await self.services.note("stops-applied", ended=ended)
+
+    def _sweep(self) -> dict[str, int]:
         ended = {"holds": 0, "streams": 0, "tunnels": self.connect.close_tunnels()}
         for flow in list(self.underway):
             call = call_of(flow)
             stop = self.services.shared.stop_of(call.session) if call and call.session else None
             if call and stop and (what := self._end(flow, call, stop)):
                 ended[what] += 1
-        await self.services.note("stops-applied", ended=ended)
+        return ended
 
     def _end(self, flow: http.HTTPFlow, call: Call, stop: Stop) -> str | None:
         if call.ticket and flow.intercepted:

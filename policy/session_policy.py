@@ -13,7 +13,7 @@ Every policy also has these statements:
   the caller's own calls, for the same reason.
 - resources of accounts that are neither the session's nor named (`upstream.accounts`, ARNs in the policies) are denied,
   also to services that act for the caller: none may carry data to a stranger. Except what AWS and image makers share
-  with everybody: managed policies, SSM's public documents and parameters, images, snapshots, layers, prefix lists.
+  with everybody: managed policies, models, SSM's public documents and parameters, images, snapshots, layers, platforms.
   Source: "Building a data perimeter on AWS"; IAM User Guide, `aws:ResourceAccount`.
 
 An inline session policy has 2,048 characters at most (STS API Reference, AssumeRole), and its packed form, with the
@@ -38,6 +38,7 @@ from policy.model import Item
 from policy.patterns import literal, segments
 
 LIMIT = 2048  # characters
+FINEST = "statements"
 ACCOUNTS = 40  # more do not fit
 REGION = "aws:RequestedRegion"
 UNWRITABLE = re.compile("[^\t\n\r -\xff]+")  # what may not be in the parameter Policy
@@ -56,10 +57,12 @@ PREFIXES = {  # IAM's where it is not what botocore's models say; by AWS's Servi
     "tagging": "tag",
 }
 SHARED = (  # resources of others that are there to be used
+    "arn:*:bedrock:*::foundation-model/*",
     "arn:*:cloudformation:*:aws:*",
     "arn:*:ec2:*::image/*",
     "arn:*:ec2:*::snapshot/*",
     "arn:*:ec2:*:aws:prefix-list/*",
+    "arn:*:elasticbeanstalk:*::*",
     "arn:*:iam::aws:policy/*",
     "arn:*:imagebuilder:*:aws:*",
     "arn:*:lambda:*:*:layer:*",
@@ -87,7 +90,7 @@ def of_statements(statements: Sequence[Statement], accounts: Iterable[str]) -> t
     actions = {action for statement in written for action in statement["Action"]}
     verbs, services = _statement("Allow", map(_verb, actions)), _statement("Allow", map(_service, actions))
     forms = (
-        ("statements", [*_merged(written), *_merged(denies), ON_BEHALF, wall]),
+        (FINEST, [*_merged(written), *_merged(denies), ON_BEHALF, wall]),
         ("verbs", [verbs, *_merged(denies), ON_BEHALF, wall]),
         ("grants", [verbs, ON_BEHALF, wall]),
         ("services", [services, ON_BEHALF, wall]),

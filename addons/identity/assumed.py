@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 DURATION = 3600  # seconds: the longest by role chaining, and no role allows less
 EARLY = 20 * 60  # seconds before the end from which they are renewed
-KEPT = 1_000  # sets of credentials; those used longest ago go first
+KEPT = 5_000  # sets of credentials; those used longest ago go first
 THREADS = 8  # calls of STS at one time
 NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)  # RoleSessionName, SourceIdentity
 VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{0,256}")  # of a tag

@@ -24,7 +24,7 @@ class Stop:
     """An operator's word that calls are refused.
 
     A freeze holds until it is lifted. A revocation is for good: of a session whatever token it shows, of a subject for
-    what was issued up to then.
+    what was issued up to then. A subject is meant whichever issuer names it.
     """
 
     kind: Kind

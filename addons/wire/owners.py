@@ -13,6 +13,23 @@ from addons.wire import models
 from addons.wire.message import Decoded, Headers
 
 MEMBERS = ("ExpectedBucketOwner", "ExpectedSourceBucketOwner")
+# "For directory buckets, this header is not supported in this API operation" (S3 API Reference): 501.
+NOT_OF_DIRECTORIES = frozenset(
+    f"{verb}Bucket{what}"
+    for verbs, what in (
+        ("Delete", ""),
+        ("Delete Get Put", "Encryption"),
+        ("Delete Get Put", "InventoryConfiguration"),
+        ("Delete Get Put", "MetricsConfiguration"),
+        ("Delete Get Put", "Policy"),
+        ("Delete", "Lifecycle"),
+        ("Get Put", "LifecycleConfiguration"),
+        ("List", "InventoryConfigurations"),
+        ("List", "MetricsConfigurations"),
+    )
+    for verb in verbs.split()
+)
+_DIRECTORY = "--x-s3"
 _ARN = re.compile(r"arn:[^:]*:s3[^:]*:[^:]*:([0-9]{12}):.*", re.DOTALL)
 
 
@@ -44,6 +61,8 @@ def missing(decoded: Decoded, account: str, others: Mapping[str, Sequence[str]])
         if decoded.params.get(member) is None:
             given = decoded.params.get("Bucket" if member == MEMBERS[0] else "CopySource")
             bucket = str(given) if member == MEMBERS[0] else _source(str(given))
+            if bucket.endswith(_DIRECTORY) and decoded.operation in NOT_OF_DIRECTORIES:
+                continue
             found.append((header, _owner(bucket, account, others)))
     return tuple(found)
 

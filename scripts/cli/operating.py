@@ -12,7 +12,7 @@ import typer
 
 from addons import config
 from addons.state import sqlite
-from addons.state.store import Scope, StoreUnavailable
+from addons.state.store import MOST_SESSIONS, Scope, Store, StoreUnavailable
 from addons.text import one_line
 from scripts.cli.common import fail, operator
 
@@ -74,6 +74,12 @@ def chosen(session: str | None, subject: str | None, everything: bool = False) -
     if session is not None:
         return "session", session
     return ("subject", subject) if subject is not None else ("all", "")
+
+
+def unknown(store: Store, scope: Scope, target: str) -> str:
+    """A warning where nobody was seen whom a stop is about: it may be a slip of the pen. Else ""."""
+    seen = scope == "all" or any(target in (s.id, s.subject) for s in store.sessions(MOST_SESSIONS))
+    return "" if seen else f"no {scope} of that name was seen yet: is it as `sluicegate session list` shows it?"
 
 
 def named(scope: Scope, target: str) -> str:

@@ -144,7 +144,7 @@ def keys(environ: Mapping[str, str]) -> Iterator[Check]:
 def around(environ: Mapping[str, str], running: gateway.Running | None) -> Check:
     """Settings of this environment by which an agent's calls would not come to the gateway."""
     if names := ways_around(environ, running.proxy if running else None, wire.dns_suffixes()):
-        return Check("ways around", "warning", f"{', '.join(names)} lead around the gateway", CLEARED)
+        return Check("ways around", "warning", f"set here, and leading around the gateway: {', '.join(names)}", CLEARED)
     return Check("ways around", "ok", "no other proxy or endpoint in this environment")
 
 

@@ -42,6 +42,15 @@ def test_real_keys_in_the_environment_are_named_and_not_shown() -> None:
     assert one(checks.keys({}), "real keys").state == "ok"
 
 
+def test_another_proxy_in_the_environment_is_named() -> None:
+    check = checks.around({"HTTPS_PROXY": "http://ada:word@proxy.example.com"}, None)
+    assert check.state == "warning"
+    assert "HTTPS_PROXY" in check.found
+    assert "word" not in repr(check)
+    assert "sluicegate env" in check.mend
+    assert checks.around({"NO_PROXY": "localhost"}, None).state == "ok"
+
+
 def test_a_taken_port_is_found(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -149,7 +149,7 @@ def test_a_call_leaves_with_credentials_of_the_sessions_own(custody: tuple[Stand
     before = len(aws.assumed)
     assert stand.call().status == 200
     assert len(aws.assumed) == before  # kept
-    assert block(stand)["signedAs"] == {"role": REAL, "sessionPolicy": "policy"}
+    assert block(stand)["signedAs"] == {"role": REAL, "sessionPolicy": "statements"}
 
 
 def signature(seen: Seen, secret: str) -> str:
@@ -222,6 +222,7 @@ def test_a_call_gets_a_session_policy_of_its_own(custody: tuple[Stand, Aws]) -> 
     assert s3(stand, keys=keys).status == 200
     assert len({key_of(seen) for seen in aws.others[calls:]}) == 3
     assert s3(stand, keys=keys).status == 200
+    assert block(stand)["signedAs"] == {"role": REAL, "sessionPolicy": "call"}
     found = [json.loads(fields["Policy"])["Statement"][:-2] for fields in aws.assumed[before:]]
     table, copy, read = ([(s["Action"], s["Resource"]) for s in statements] for statements in found)
     assert table == [(["dynamodb:GetItem"], [f"arn:aws:dynamodb:us-east-1:{THERE}:table/t"])]

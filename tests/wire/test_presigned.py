@@ -16,6 +16,7 @@ from botocore.auth import S3SigV4QueryAuth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from addons import wire
 from addons.wire.message import HttpRequest
 from addons.wire.sigv4 import SignatureRefused, good_until, in_headers, parse_authorization, presigned, sign, verify
 
@@ -203,6 +204,38 @@ def test_parameters_that_are_headers_to_s3_become_headers() -> None:
     assert refused(made("/k?x-amz-acl=a", method="PUT", x_amz_acl="a")).code == "AuthorizationQueryParametersError"
     refused(made("/k?x-amz-s3session-token=a"))
     assert "S3 Express" in refused(made(x_amz_s3session_token="a")).message
+
+
+JAVASCRIPT = (  # what @aws-sdk/s3-request-presigner 3 makes of a CopyObject and of a PutObject
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD"
+    "&X-Amz-Credential=ASIAX%2F20261125%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20261125T015956Z&X-Amz-Expires=600"
+    "&X-Amz-Security-Token=tok&X-Amz-Signature=900d856ae72fadc6b8bbcd0e8e7f7d7019a55a6d9ef29cd47b107e7707d0881f"
+    "&X-Amz-SignedHeaders=host&"
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "operation", "params"),
+    [
+        ("x-amz-copy-source=%2Fother%2Fsecret&x-id=CopyObject", "CopyObject", {"CopySource": "/other/secret"}),
+        (
+            "x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-meta-note=x%20y&x-amz-sdk-checksum-algorithm=CRC32&x-id=PutObject",
+            "PutObject",
+            {"ChecksumAlgorithm": "CRC32", "ChecksumCRC32": "AAAAAA==", "Metadata": {"note": "x y"}},
+        ),
+    ],
+)
+def test_a_url_is_read_as_its_call_before_and_after_it_is_verified(
+    query: str, operation: str, params: dict[str, object]
+) -> None:
+    request = HttpRequest("PUT", HOST, f"/k?{JAVASCRIPT}{query}", (("Host", HOST),), b"")
+    found = wire.decode(request)
+    assert (found.operation, found.params) == (operation, {"Bucket": "bucket", "Key": "k"} | params)
+    assert wire.decode(in_headers(request, parse_authorization(request))) == found
+    with pytest.raises(wire.Undecodable, match="credential scope"):
+        wire.decode(edited(request, "us-east-1%2Fs3", "us-east-1%2Fiam"))
+    with pytest.raises(wire.Undecodable, match="can't be read"):
+        wire.decode(edited(request, "X-Amz-Expires=600&", ""))
 
 
 @pytest.mark.parametrize(
