@@ -150,18 +150,20 @@ async def _wait_to_read(self: server.ConnectionHandler) -> None:
 
 
 async def _drain(self: server.ConnectionHandler) -> None:
-    """What mitmproxy does: wait until what was written has gone. But where that fails, end the connection once.
+    """What mitmproxy does: wait until what was written has gone, and end what it can't go to. But end it once.
 
-    A second cancellation could hit its handler while it tells the layers of the end: they would wait for ever.
+    A handler that has read its last, or was cancelled already, is telling the layers of the end: cancelled in there, it
+    would leave them waiting for ever.
     """
     async with self._drain_lock:
-        for transport in list(self.transports.values()):
+        for end, transport in list(self.transports.items()):
             if transport.writer is None:
                 continue
             try:
                 await transport.writer.drain()
             except OSError as error:
-                if transport.handler and not transport.handler.cancelling():
+                reads = end.state & connection.ConnectionState.CAN_READ
+                if transport.handler and reads and not transport.handler.cancelling():
                     transport.handler.cancel(f"Error sending data: {error}")
 
 

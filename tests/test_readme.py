@@ -92,8 +92,8 @@ RUN_BY = {  # a command of the README -> the test that runs it, in this file or 
 }
 BEGINNINGS = {
     "sluicegate credentials serve": CONTAINER,
-    "sluicegate token --config": TEAM,
-    "export ": TEAM,
+    "sluicegate env --config": TEAM,
+    ". ~/agent-ada": TEAM,
     ".venv/bin/mitmdump -S FILE": SESSION,
 }
 
@@ -285,6 +285,12 @@ def aws() -> Iterator["Aws"]:
     made.close()
 
 
+def not_of_a_clone(directory: str, names: list[str]) -> set[str]:
+    """What a checkout may hold beside its files: `addons/state` is one of those, `state` is not."""
+    made = {"state", "audit", "sessions"} if Path(directory) == ROOT else set()
+    return shutil.ignore_patterns(".*", "__pycache__", "node_modules")(directory, names) | made
+
+
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     """A scratch home in which the README's own command installed sluicegate."""
@@ -310,7 +316,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     made = Newcomer(home, project, programs, environ)
     # From a copy, as from a clone: building must not write into the checkout.
     clone = home / "clone"
-    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".*", "__pycache__", "node_modules", "state", "audit"))
+    shutil.copytree(ROOT, clone, ignore=not_of_a_clone)
     made.run(f"cd {clone} && {command_with('uv tool install')}")
     assert (programs / "sluicegate").exists()
     # Programs of the newcomer's own: an agent named claude, a Python with boto3, the AWS CLI.
@@ -369,8 +375,7 @@ def recorded(newcomer: Newcomer, aws: "Aws") -> Path:
     assert "is good" in newcomer.run(command_with("sluicegate check --config"))
     assert "is good" in newcomer.run(command_with("sluicegate check"))
     with newcomer.started(up, "approve and watch at"):
-        sign_in = with_ports(block_with("sluicegate token"), ports)
-        answer = newcomer.run(f"set -e\nunset AWS_REGION\n{sign_in}aws dynamodb list-tables")
+        answer = newcomer.run(f"set -e\n{block_with('sluicegate env')}aws dynamodb list-tables")
         assert '"Account": "123456789012"' in answer
         assert "orders" in answer
     assert "amazonaws.com" in newcomer.run(command_with("sluicegate ca show"))

@@ -6,6 +6,7 @@ roles. https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html g
 chaining, which this is where the gateway's own credentials are a role's, ends after an hour.
 """
 
+import asyncio
 import functools
 import hashlib
 import logging
@@ -15,6 +16,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from botocore.exceptions import ClientError
 
@@ -28,6 +30,7 @@ DURATION = 3600  # seconds: the longest by role chaining, and no role allows les
 EARLY = 20 * 60  # seconds before the end from which they are renewed
 KEPT = 5_000  # sets of credentials; those used longest ago go first
 THREADS = 8  # calls of STS at one time
+EACH = 4  # of them for one subject, which may ask for much by `session_policy: call`
 NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)  # RoleSessionName, SourceIdentity
 VALUE = re.compile(r"[A-Za-z0-9 _.:/=+@-]{0,256}")  # of a tag
 TOO_LARGE = "PackedPolicyTooLarge"
@@ -88,6 +91,7 @@ class AssumedRoles:
         # Not the loop's own threads: an STS that does not answer would keep all else waiting.
         self._threads = ThreadPoolExecutor(THREADS, "assume-role")
         self._kept: OrderedDict[Assumption, Renewing] = OrderedDict()
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # by subject
 
     def __repr__(self) -> str:
         return f"AssumedRoles({len(self._kept)})"
@@ -95,7 +99,8 @@ class AssumedRoles:
     async def credentials(self, wanted: Assumption) -> Keys:
         """The credentials to sign with now; see `Renewing.keys`. Raises `UpstreamUnavailable`."""
         if (found := self._kept.get(wanted)) is None:
-            found = self._kept[wanted] = Renewing(functools.partial(self._assume, wanted), self._threads)
+            turn = self._turns.setdefault(wanted.name, asyncio.Semaphore(EACH))
+            found = self._kept[wanted] = Renewing(functools.partial(self._assume, wanted), self._threads, turn)
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         else:

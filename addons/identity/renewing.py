@@ -24,10 +24,19 @@ class UpstreamUnavailable(Exception):
 class Renewing:
     """One set of credentials. `keys` is for the event loop; `load` blocks, and runs in a thread of `threads`."""
 
-    def __init__(self, load: Callable[[], tuple[Keys, Needed]], threads: Executor | None = None) -> None:
-        """`load` gives credentials that hold now, or raises `UpstreamUnavailable`. `threads`: None for the loop's."""
+    def __init__(
+        self,
+        load: Callable[[], tuple[Keys, Needed]],
+        threads: Executor | None = None,
+        turn: asyncio.Semaphore | None = None,
+    ) -> None:
+        """`load` gives credentials that hold now, or raises `UpstreamUnavailable`.
+
+        `threads`: None for the loop's own. `turn`: what has to be waited for before one is taken.
+        """
         self._load = load
         self._threads = threads
+        self._turn = turn or asyncio.Semaphore()
         self._needed: Needed = never
         self._keys: Keys | None = None
         self._failed = ""  # why the last renewal failed
@@ -57,10 +66,13 @@ class Renewing:
 
     def _renew(self) -> asyncio.Future[tuple[Keys, Needed]]:
         if self.flight is None:
-            loop = asyncio.get_running_loop()
-            self.flight = asyncio.ensure_future(loop.run_in_executor(self._threads, self._load))
+            self.flight = asyncio.ensure_future(self._loaded())
             self.flight.add_done_callback(self._landed)
         return self.flight
+
+    async def _loaded(self) -> tuple[Keys, Needed]:
+        async with self._turn:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
 
     def _landed(self, flight: asyncio.Future[tuple[Keys, Needed]]) -> None:
         self.flight = None  # here, not as soon as it is done: somebody may ask in between

@@ -13,7 +13,7 @@ from addons.wire import models
 from addons.wire.message import Decoded, Headers
 
 MEMBERS = ("ExpectedBucketOwner", "ExpectedSourceBucketOwner")
-# "For directory buckets, this header is not supported in this API operation" (S3 API Reference): 501.
+# "For directory buckets, this header is not supported in this API operation" and the like (S3 API Reference): 501.
 NOT_OF_DIRECTORIES = frozenset(
     f"{verb}Bucket{what}"
     for verbs, what in (

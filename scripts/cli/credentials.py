@@ -80,6 +80,7 @@ def login(
     source = login_of(issuer, client_id, scope, issuer_ca, sys.stderr)
     try:
         source.sign_in()
+        forget("keys-*")  # made with the old token, which may have been revoked
     except (SignInFailed, OSError, ValueError) as error:
         fail(str(error), 1)
     print(f"Signed in at {issuer}.")
@@ -88,9 +89,8 @@ def login(
 @app.command()
 def logout() -> None:
     """Forget all tokens and credentials that are kept here."""
-    directory = cache_directory(os.environ)
-    for file in [*directory.glob("login-*"), *directory.glob("keys-*")]:
-        file.unlink(missing_ok=True)
+    forget("login-*")
+    forget("keys-*")
     print("Signed out here. `sluicegate session revoke` ends what was given out.")
 
 
@@ -180,6 +180,12 @@ def login_of(issuer: str, client_id: str, scope: str, issuer_ca: Path | None, te
     hint += ["--issuer-ca", str(issuer_ca)] if issuer_ca else []
     file = login_file(cache_directory(os.environ), client)
     return DeviceLogin(client, file, ask if terminal else None, shlex.join(hint))
+
+
+def forget(names: str) -> None:
+    """Remove what is kept under these names."""
+    for file in cache_directory(os.environ).glob(names):
+        file.unlink(missing_ok=True)
 
 
 def terminal_of() -> IO[str] | None:

@@ -5,6 +5,7 @@ start: it works while no gateway runs, and needs nothing of one that hangs.
 """
 
 import json
+import sys
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -13,7 +14,7 @@ import typer
 
 from addons.state.store import Stop
 from scripts.cli.common import ConfigOption, fail, load_config, operator
-from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, reason_of, shared, when
+from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, reason_of, shared, unknown, when
 
 SessionOption = Annotated[str | None, typer.Option(help="One session, by its id (`sluicegate session list`).")]
 SubjectOption = Annotated[str | None, typer.Option(help="All sessions of one subject, such as agent/ada.")]
@@ -39,11 +40,14 @@ def freeze(
     stop = Stop("freeze", scope, target, time.time(), operator(), reason_of(reason))
     with shared(gateway) as store:
         store.stop(stop)
+        warning = unknown(store, scope, target)
     note(gateway, "freeze", scope=scope, target=target, reason=stop.reason)
     if as_json:
         print(json.dumps(asdict(stop)))
     else:
         print(f"Frozen: {named(scope, target)}, at the gateway of {gateway.file}.")
+    if warning:
+        print(f"sluicegate: {warning}", file=sys.stderr)
 
 
 def thaw(

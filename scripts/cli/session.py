@@ -1,6 +1,7 @@
 """`sluicegate session`: the sessions that a gateway has seen, and the end of one for good."""
 
 import json
+import sys
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -15,7 +16,7 @@ from addons.state.stops import Stops
 from addons.state.store import MOST_SESSIONS, Seen, Stop
 from addons.text import one_line
 from scripts.cli.common import ConfigOption, load_config, operator
-from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, reason_of, shared, when
+from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, reason_of, shared, unknown, when
 
 app = typer.Typer(no_args_is_help=True, help="List sessions, and revoke them.")
 
@@ -89,13 +90,11 @@ def revoke(
     stop = Stop("revoke", scope, target, time.time(), operator(), reason_of(reason))
     with shared(gateway) as store:
         store.stop(stop)
-        seen = [s for s in store.sessions(MOST_SESSIONS) if target in (s.id, s.subject)]
+        warning = unknown(store, scope, target)
     note(gateway, "revoke", scope=scope, target=target, reason=stop.reason)
     if as_json:
-        print(json.dumps(asdict(stop) | {"known": bool(seen)}))
-        return
-    print(f"Revoked: {named(scope, target)}, at the gateway of {gateway.file}.")
-    if not seen:
-        print(
-            f"This gateway has seen no {scope} of that name yet: is it written as `sluicegate session list` shows it?"
-        )
+        print(json.dumps(asdict(stop)))
+    else:
+        print(f"Revoked: {named(scope, target)}, at the gateway of {gateway.file}.")
+    if warning:
+        print(f"sluicegate: {warning}", file=sys.stderr)

@@ -32,7 +32,7 @@ DROPPED = (  # ways to programs outside of the sandbox, whose sockets are hidden
 )
 LISTS = ("NODE_OPTIONS", "JAVA_TOOL_OPTIONS")  # ours come after what is there
 SCRIPT = """\
-# Written by `sluicegate env`, for sh, bash, zsh or ksh to read. Start the agent from the shell that did.
+# Written by `sluicegate env`, for sh, bash or zsh to read. Start the agent from the shell that did.
 # First, what would lead around the gateway is forgotten.
 unset {forgotten} $(env | sed -n 's/^\\([Aa][Ww][Ss]_[A-Za-z0-9_]*\\)=.*/\\1/p')
 """
@@ -120,11 +120,15 @@ def ways_around(environ: Mapping[str, str], proxy: str | None, suffixes: Iterabl
                 found.append(name)
             continue
         for entry in re.split(r"[\s,]+", environ[name].lower()):
-            direct = "." + entry.lstrip("*.").partition(":")[0]
-            if entry and (direct == "." or any(direct.endswith("." + s) or f".{s}".endswith(direct) for s in suffixes)):
+            host = re.sub(r"(?<=[^:]):\d+$", "", entry).lstrip("*.")
+            if entry and (not host or any(_within(host, s) or _within(s, host) for s in suffixes)):
                 found.append(name)
                 break
     return sorted(found)
+
+
+def _within(host: str, domain: str) -> bool:
+    return host == domain or host.endswith("." + domain)
 
 
 def java_options(proxy: str, trust_store: Path) -> list[str]:

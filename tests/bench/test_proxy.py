@@ -85,7 +85,7 @@ def test_each_step_of_the_gateway_is_one_whose_cost_is_shown() -> None:
     shown = [name for name in proxy.STEPS if name in steps]
     assert shown == [name for name in steps if name in proxy.STEPS]  # in the gateway's order
     # These are measured with the step that follows them; a new step must be shown, or be named here.
-    assert set(steps) - set(shown) == {"Connections", "Approve", "Freeze", "Sign", "Record"}
+    assert set(steps) - set(shown) == {"Connections", "Approve", "Freeze", "Sign", "Record", "Arrival"}
 
 
 @pytest.mark.long

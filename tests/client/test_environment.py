@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cryptography import x509
 from addons import config
 from certs.authority import Authority
 from scripts.client import defaults
-from scripts.client.environment import child_environment, variables
+from scripts.client.environment import DROPPED, child_environment, script, variables, ways_around
 from scripts.client.files import Directory, fill
 from tests import tools
 
@@ -86,7 +87,7 @@ def test_every_kind_of_client_is_led_to_the_gateway(given: dict[str, str]) -> No
     assert {"-Dhttps.proxyHost=127.0.0.1", "-Dhttps.proxyPort=8080"} <= set(java)
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash", "zsh", "ksh"])
+@pytest.mark.parametrize("shell", ["dash", "bash", "zsh"])
 def test_a_shell_that_reads_the_script_gives_a_child_the_same(
     settings: dict[str, str], given: dict[str, str], tmp_path: Path, shell: str
 ) -> None:
@@ -102,7 +103,7 @@ def test_a_shell_that_reads_the_script_gives_a_child_the_same(
     assert ran.stderr == ""
     found = dict(entry.split("=", 1) for entry in ran.stdout.split("\0") if entry)
     of_the_sandbox = set(DROPPED) & OPERATOR.keys()
-    of_a_shell = {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "A__z"}
+    of_a_shell = {"PATH", "PWD", "OLDPWD", "SHLVL", "_", "A__z", "LOGNAME"}
     assert {n: v for n, v in found.items() if n not in of_the_sandbox | of_a_shell} == {
         n: v for n, v in given.items() if n not in of_a_shell
     }
@@ -122,7 +123,7 @@ def test_java_finds_the_trust_store_there(settings: dict[str, str]) -> None:
         ["java", "-XshowSettings:properties", "-version"], capture_output=True, text=True, check=True,
         env={"PATH": os.environ["PATH"], "JAVA_TOOL_OPTIONS": settings["JAVA_TOOL_OPTIONS"]},
     )  # fmt: skip
-    shown = dict(line.strip().split(" = ", 1) for line in ran.stderr.splitlines() if " = " in line)
+    shown = dict(line.strip().partition(" = ")[::2] for line in ran.stderr.splitlines())
     assert Path(shown["javax.net.ssl.trustStore"]).name == "trust.p12"
     assert Path(shown["javax.net.ssl.trustStore"]).is_file()
     assert (shown["https.proxyHost"], shown["https.proxyPort"]) == ("127.0.0.1", "8080")

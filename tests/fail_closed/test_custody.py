@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,17 +19,21 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.io import FlowReader
 
 from addons.identity.local import LocalIssuer
+from addons.state.store import Stop
 from tests import agent
 from tests.agent import Answer
-from tests.fail_closed.conftest import Stand, standing, until
+from tests.fail_closed.conftest import Background, Stand, standing, until
+from tests.fail_closed.test_freeze import put
 from tests.harness import ACCOUNT, REAL_KEY, ROLE, Seen, configuration
 
 REAL, THERE, STRANGER = "arn:aws:iam::444455556666:role/real", "444455556666", "999999999999"
 NOT_ASSUMED, PER_CALL, REFUSED = (ROLE.replace("agents", name) for name in ("plain", "per-call", "refused"))
+SLOW = ROLE.replace("agents", "slow")
 GROUPS = (
     f"{{developers: {{policies: [./policy.yaml], roles: ['{ROLE}'], assume: {{role: '{REAL}', external_id: gate-1}}}}, "
     f"plain: {{policies: [./policy.yaml], roles: ['{NOT_ASSUMED}']}}, "
     f"careful: {{policies: [./policy.yaml], roles: ['{PER_CALL}'], assume: {{role: '{REAL}', session_policy: call}}}}, "
+    f"slow: {{policies: [./policy.yaml], roles: ['{SLOW}'], assume: {{role: '{REAL}-slow'}}}}, "
     f"refused: {{policies: [./policy.yaml], roles: ['{REFUSED}'], assume: {{role: '{REAL}-no'}}}}}}"
 )
 SECRET, TOKEN = "assumed-canary-secret", "assumed-canary-token"
@@ -74,6 +79,8 @@ class Aws:
         if self.assumed[-1]["RoleArn"].endswith("-no"):
             text = f"<Error><Type>Sender</Type><Code>AccessDenied</Code><Message>m {SECRET}</Message></Error>"
             return 403, kind, f"<ErrorResponse {xmlns}>{text}<RequestId>r</RequestId></ErrorResponse>".encode()
+        if self.assumed[-1]["RoleArn"].endswith("-slow"):
+            time.sleep(1.5)
         end = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         key = f"ASIAREAL{number:012}"
         self.secrets[key] = f"{SECRET}-{number}"
@@ -212,6 +219,19 @@ def test_a_role_that_aws_refuses_refuses_the_call_in_its_protocol(custody: tuple
     assert stand.last_call()["errorCode"] == "ServiceUnavailable"
     assert block(stand)["refusedBy"] == "sign"
     assert SECRET not in json.dumps(stand.records())
+
+
+def test_an_agent_that_is_frozen_while_sts_is_asked_sends_nothing(custody: tuple[Stand, Aws]) -> None:
+    stand, aws = custody
+    keys, before, calls = keys_of(stand, "agent/slow", "slow", SLOW), len(aws.assumed), len(aws.others)
+    waiting = Background(lambda: stand.call(keys=keys))
+    until(lambda: len(aws.assumed) > before, "a call of STS")
+    put(stand, Stop("freeze", "subject", "agent/slow", time.time(), "ops"))
+    answer = waiting.done()
+    assert answer.status == 403
+    assert b"frozen by ops" in answer.body
+    assert len(aws.others) == calls
+    assert block(stand)["refusedBy"] == "sign"
 
 
 def test_a_call_gets_a_session_policy_of_its_own(custody: tuple[Stand, Aws]) -> None:

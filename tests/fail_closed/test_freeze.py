@@ -289,8 +289,8 @@ def test_a_revoked_session_neither_calls_nor_signs_in(stand: Stand) -> None:
     assert "ExpiredToken" in str(caught.value)
     (shown,) = json.loads(stand.gateway.cli("session", "list", "--json").stdout)
     assert (shown["id"], shown["state"]) == (session, "revoked")
-    unknown = stand.gateway.cli("session", "revoke", "0" * 32).stdout
-    assert "seen no session of that name" in unknown
+    assert "no session of that name" in stand.gateway.cli("session", "revoke", "0" * 32).stderr
+    assert "no subject of that name" in stand.gateway.cli("freeze", "--subject", "agent/adda").stderr
 
 
 def test_a_revoked_subject_comes_back_with_a_new_token_only(tmp_path: Path) -> None:

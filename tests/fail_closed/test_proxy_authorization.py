@@ -184,6 +184,19 @@ def test_the_token_stands_in_no_log_view_or_recording(stand: Stand) -> None:
             assert needle.encode() not in path.read_bytes(), path
 
 
+def test_the_credential_helper_sends_the_token_of_the_proxys_url(stand: Stand) -> None:
+    given, gateway = token(stand.gateway.directory), stand.gateway
+    options = ["--role", harness.ROLE, "--ca", gateway.ca, "--token-file", str(gateway.token_file())]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(gateway.directory / "cache"))
+        proxy = gateway.proxy.replace("http://", f"http://agent:{given}@")
+        ran = gateway.cli("credentials", "process", *options, "--proxy", proxy)
+        assert json.loads(ran.stdout)["AccessKeyId"].startswith("ASIA")
+        patch.setenv("XDG_CACHE_HOME", str(gateway.directory / "another-cache"))
+        ran = gateway.cli("credentials", "process", *options, "--proxy", gateway.proxy, check=False)
+        assert (ran.returncode, "can't be reached" in ran.stderr) == (1, True)
+
+
 def test_run_says_that_it_does_not_go_with_it(stand: Stand) -> None:
     ran = stand.gateway.cli("run", "--config", str(stand.gateway.config), "--", "true", check=False)
     assert (ran.returncode, "does not go with `proxy_authorization: required`" in ran.stderr) == (1, True)

@@ -214,6 +214,18 @@ async def test_no_more_are_kept_than_the_bound(sts: Sts, monkeypatch: pytest.Mon
     assert sessions[0] in pool._kept
 
 
+async def test_an_agent_that_asks_for_much_does_not_keep_others_waiting(sts: Sts) -> None:
+    pool = roles(sts)
+    await pool.credentials(Assumption.of(ADA, f"{ROLE}-first"))  # the client is made
+    sts.delay = 0.3
+    eve = replace(ADA, subject="agent/eve", id="e")
+    flood = [asyncio.ensure_future(pool.credentials(Assumption.of(eve, f"{ROLE}{n}"))) for n in range(24)]
+    await asyncio.sleep(0.05)
+    await pool.credentials(Assumption.of(ADA, ROLE))
+    assert sum(one.done() for one in flood) <= 8  # of Eve's six rounds, two at most
+    assert len(await asyncio.gather(*flood)) == 24
+
+
 async def test_nothing_shows_a_key_or_the_external_id(sts: Sts) -> None:
     pool, wanted = roles(sts), Assumption.of(ADA, ROLE, "external-secret")
     keys = await pool.credentials(wanted)

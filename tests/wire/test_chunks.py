@@ -315,6 +315,28 @@ def test_a_head_that_announces_something_else_is_refused(name: str, value: str) 
         Resigner((), SECRET, upload.headers, REAL_SECRET)
 
 
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.lists(st.binary(max_size=300) | st.sampled_from([b"\r\n", b"0;chunk-signature=", b"2000;"]), max_size=8))
+def test_whatever_comes_nothing_is_raised_and_as_much_goes_out(pieces: list[bytes]) -> None:
+    body, _ = resigner(made(SIGNED, [b"a" * 100]))
+    out = b"".join([body.feed(piece) for piece in pieces] + [body.close()])
+    assert body.refused
+    assert out == b"!" * sum(map(len, pieces))
+    assert body.close() == b""
+
+
+def test_chunks_of_sigv4a_are_refused() -> None:
+    upload = made(SIGNED, [])
+    head = HttpRequest("PUT", HOST, "/b/k", upload.headers, None)
+    ecdsa = sign(
+        head, access_key=KEY, secret_key=SECRET, token=None, service="s3", region="*", now=NOW
+    )  # fmt: skip
+    with pytest.raises(SignatureRefused, match="Version 4a"):
+        Resigner(ecdsa, SECRET, upload.headers, REAL_SECRET)
+    with pytest.raises(SignatureRefused, match="Version 4a"):
+        Resigner(upload.headers, SECRET, ecdsa, REAL_SECRET)
+
+
 def test_an_upload_takes_the_memory_of_a_chunk() -> None:
     """One byte at a time too: what comes is kept as bytes, not as pieces."""
     upload = made(SIGNED, [b"a" * 40_000] * 2)
