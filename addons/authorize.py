@@ -42,7 +42,7 @@ def decide(services: Services, call: Call) -> Decision:
     assert call.session
     assert services.account
     rules, decoded, session = services.rules, call.decoded, call.session
-    account = services.account_of(session)
+    account = call.account = services.account_of(session)
     request = Request(
         service=decoded.service,
         operation=decoded.operation,

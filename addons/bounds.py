@@ -33,6 +33,7 @@ LEFT = 64 << 20  # bytes that connections may leave behind until they are looked
 
 _serving: list[Services] = []  # one at most: whose limits count, and where such a head is written down
 _buffered: WeakKeyDictionary[HttpStream, int] = WeakKeyDictionary()  # bytes; an entry goes with its stream
+_waiting: WeakKeyDictionary[object, int] = WeakKeyDictionary()  # of uploads: bytes that wait for their signature
 _read_headers = Http1Server.read_headers
 _flow_done = HttpStream.flow_done
 _writing: set[asyncio.Future[None]] = set()  # asyncio itself keeps no task alive
@@ -45,7 +46,7 @@ def _bounded_body(self: HttpStream, request: bool) -> Generator[Any, Any, bool]:
         return False
     _buffered[self] = size
     limits = _limits()
-    if size <= (limits.body if request else limits.answer) and sum(_buffered.values()) <= limits.buffered:
+    if size <= (limits.body if request else limits.answer) and _in_all() <= limits.buffered:
         return False
     code = ErrorCode.REQUEST_TOO_LARGE if request else ErrorCode.RESPONSE_TOO_LARGE
     text = "the request's body is too large." if request else "the upstream's answer is too large to be checked."
@@ -58,6 +59,19 @@ def _bounded_body(self: HttpStream, request: bool) -> Generator[Any, Any, bool]:
         self.server_state = self.state_errored
     self.flow.live = False
     return True
+
+
+def _in_all() -> int:
+    return sum(_buffered.values()) + sum(_waiting.values())
+
+
+def room(upload: object, size: int) -> bool:
+    """Note how many bytes of an upload are in memory now, and say whether all bodies together have room."""
+    if size < LARGE:
+        _waiting.pop(upload, None)
+        return True
+    _waiting[upload] = size
+    return _in_all() <= _limits().buffered
 
 
 def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
@@ -152,7 +166,11 @@ class Bounds:
         """It is here."""
         self._stop(flow)
 
-    error = response
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Nothing comes any more: what a streamed body has in memory goes at once."""
+        self._stop(flow)
+        if (call := call_of(flow)) and call.upload:
+            call.upload.end()
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Free what a connection leaves behind that ended midway: its layers refer to each other, and to its bodies."""

@@ -58,6 +58,7 @@ class Call:
     session: Session | None = None
     access_key: str | None = None  # the synthetic key that signed
     decoded: Decoded | None = None
+    account: str = ""  # where its resources were decided on: it is sent to no other
     decision: Decision | None = None
     ticket: Ticket | None = None  # what it was held under
     approval: Approval | None = None

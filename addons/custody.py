@@ -12,6 +12,7 @@ from addons.call import Call
 from addons.config import Assume
 from addons.identity.assumed import Assumption
 from addons.identity.session import Keys, Session
+from addons.identity.upstream import UpstreamUnavailable
 from addons.services import Services
 from addons.wire import Decoded, Headers, owners
 from policy import session_policy
@@ -26,6 +27,8 @@ async def credentials(services: Services, call: Call) -> Keys:
     assert call.session
     assert call.decision
     session = call.session
+    if services.account_of(session) != call.account:
+        raise UpstreamUnavailable("the groups were reloaded while this call was decided on: repeat it.")
     if session.keys:  # it assumed a role through the gateway, and acts with what AWS gave it for that
         return session.keys
     if (role := services.rules.assumes.get(session.role)) is None:
@@ -77,7 +80,5 @@ def foreign_owner(services: Services, session: Session, decoded: Decoded) -> str
 
 def owner_headers(services: Services, call: Call) -> Headers:
     """The headers by which AWS serves a call only if the bucket is ours, where the agent did not send them."""
-    assert call.session
     assert call.decoded
-    others = services.rules.gateway.config.upstream.accounts
-    return owners.missing(call.decoded, services.account_of(call.session), others)
+    return owners.missing(call.decoded, call.account, services.rules.gateway.config.upstream.accounts)

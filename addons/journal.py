@@ -29,7 +29,7 @@ class Journal:
             "time": call.started,
             "session": call.session.id,
             "subject": call.session.subject,
-            "account": self.services.account_of(call.session),
+            "account": call.account,
             "sourceIPAddress": call.source,
             "service": call.decoded.service,
             "signingName": call.decoded.signing_name,

@@ -220,7 +220,7 @@ def describe(services: Services, flow: http.HTTPFlow, call: Call, answer: wire.H
         host=request.host,
         source=call.source,
         user_agent=head.get("user-agent", ""),
-        account=services.account_of(call.session),
+        account=call.account or services.account_of(call.session),
         access_key=call.access_key,
         status=answer.status if answer else None,
         upstream_status=call.upstream_status,

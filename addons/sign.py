@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons import custody, early, outgoing
+from addons import bounds, custody, early, outgoing
 from addons.call import Call, Refusal, call_of, passing
 from addons.flows import fields, has_left, refuse, request_of
 from addons.identity.refusal import Refused
@@ -106,7 +106,7 @@ class Sign:
             _, theirs = self.services.ring.unseal(call.access_key or "", token, now=time.time())
             upload.checker = Resigner(call.request.headers, theirs, sent, secret)
         upload.fail = functools.partial(early.stop, weakref.ref(flow))  # weak: a call must not keep its flow alive
-        upload.moved = time.monotonic()
+        upload.room, upload.moved = bounds.room, time.monotonic()
         return upload
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:

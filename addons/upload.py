@@ -17,11 +17,16 @@ from addons.wire.authorization import SignatureRefused
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 Fail = Callable[[str, str], None]  # (code, message): nothing more of the body is sent
+Room = Callable[[object, int], bool]  # (upload, bytes that it has in memory): whether there is room for them
 
 
 def stated_hash(content_sha256: str) -> str | None:
     """The body's hash, where this is the value of x-amz-content-sha256; None for its words for unhashed bodies."""
     return content_sha256 if _HASH.fullmatch(content_sha256) else None
+
+
+def _roomy(upload: object, held: int) -> bool:
+    return True
 
 
 def _ignore(code: str, message: str) -> None:
@@ -40,7 +45,7 @@ class Checker(Protocol):
         """The body has ended: give the rest."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Upload:
     """One body on its way. Calling it never raises: an exception there would leave mitmproxy with half a request."""
 
@@ -48,12 +53,15 @@ class Upload:
     stated: str | None = None  # the SHA-256 that the head states and that is signed upstream
     checker: Checker | None = field(default=None, repr=False)
     fail: Fail = field(default=_ignore, repr=False)
+    room: Room = field(default=_roomy, repr=False)
     size: int = 0  # bytes received
     whole: bool = False  # all of it was received and found right
     failed: bool = False
     moved: float = field(default_factory=time.monotonic)  # when a piece was last passed on
     _digest: Any = field(default_factory=hashlib.sha256, repr=False)
     _kept: bytes = field(default=b"", repr=False)
+    _passed: int = 0  # bytes that the checker has let go
+    _over: bool = False
 
     @property
     def sha256(self) -> str | None:
@@ -62,12 +70,17 @@ class Upload:
 
     def __call__(self, piece: bytes) -> list[bytes]:
         """What to send now; `piece` is b"" at the end. A list, as b"" itself would end a chunked message."""
-        if self.failed:
+        if self._over:
             return []
         try:
             return self._taken(piece) if piece else self._ended()
         except Exception as error:
             return self._refused("InternalFailure", f"internal error in the body ({type(error).__name__}).")
+
+    def end(self) -> None:
+        """Nothing more of the body is passed on, and nothing of it kept."""
+        self._over, self.checker, self._kept = True, None, b""
+        self.room(self, 0)
 
     def _taken(self, piece: bytes) -> list[bytes]:
         self.size += len(piece)
@@ -95,10 +108,14 @@ class Upload:
         assert self.checker
         if refused := self.checker.refused:
             return self._refused(refused.code, refused.message)
+        self._passed += len(passed)
+        if not self.room(self, self.size - self._passed):
+            return self._refused("ServiceUnavailable", "too much of all agents' bodies waits for its signatures.")
         return [passed] if passed else []
 
     def _refused(self, code: str, message: str) -> list[bytes]:
-        self.failed, self._kept = True, b""
+        self.failed = True
+        self.end()
         with contextlib.suppress(Exception):
             self.fail(code, message)
         return []

@@ -45,7 +45,9 @@ class Partial(Gateway):
         if last == LINE:
             services.recorder = Unrecorded(services.recorder.directory)
         else:
-            self.addons = self.addons[: names.index(last) + 1 if last != NOTHING else 0]
+            steps = names.index(last) + 1 if last != NOTHING else 0
+            runs_them = self.addons[names.index("Arrival") :] if steps else []
+            self.addons = self.addons[:steps] + runs_them
         if "Sign" not in (type(step).__name__ for step in self.addons):
             self.addons.append(Forward(services))
 

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from addons import config
+from addons import config, custody
+from addons.identity.upstream import UpstreamUnavailable
 from addons.services import Services
 from policy.problems import Invalid
 from tests.harness import configuration
@@ -62,6 +63,14 @@ BROKEN = {
 def test_mistakes_are_said(tmp_path: Path, key: str, text: str, said: str) -> None:
     with pytest.raises(Invalid, match=re.escape(said)):
         loaded(tmp_path, **{key: text})
+
+
+async def test_a_call_that_was_decided_for_another_account_is_not_signed() -> None:
+    """A reload between the decision and the signature may have moved the group."""
+    services = cast(Any, SimpleNamespace(account_of=lambda session: "444455556666"))
+    call = cast(Any, SimpleNamespace(session=object(), decision=object(), account="111122223333"))
+    with pytest.raises(UpstreamUnavailable, match="reloaded"):
+        await custody.credentials(services, call)
 
 
 def test_every_session_has_the_account_that_its_calls_go_to() -> None:
