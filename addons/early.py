@@ -35,12 +35,20 @@ def _answered_or_killed(self: HttpStream, emit_error_hook: bool) -> Generator[An
         self.client_state == self.state_wait_for_request_headers
         and self.flow.response
         and self.flow.request.stream
-        and http1.expected_http_body_size(self.flow.request) != 0
         and not self.flow.error
+        and _has_body(self.flow.request)
     ):
         yield from _answer(self)
         return True
     return (yield from _check_killed(self, emit_error_hook))
+
+
+def _has_body(request: http.Request) -> bool:
+    """Whether a body is to come. Where the framing can't be read, there may be one."""
+    try:
+        return http1.expected_http_body_size(request) != 0
+    except ValueError:
+        return True
 
 
 def _answer(self: HttpStream) -> Commands:
@@ -84,6 +92,7 @@ def upstream_ended(self: HttpStream) -> Generator[Any, Any, bool]:
     if not call or not call.upload:
         return False
     if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
+        call.upload.end()
         _let_linger(self)
         return True
     if call.upload.failed and self.flow.response and self.server_state == self.state_wait_for_response_headers:

@@ -96,7 +96,7 @@ class Gateway:
             bounds.Bounds(services),
             Redact(services),
             self.record,
-            Arrival(),
+            Arrival(),  # last: it runs the steps, when all of these have seen the request
         ]
 
     def options(self) -> dict[str, Any]:

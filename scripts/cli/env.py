@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shlex
 import time
@@ -57,6 +58,10 @@ def env(
         fail(f"no such role in {found.file} for {', '.join(members)}: it has {', '.join(roles)}")
     if not (token_file or found.config.identity.local):
         fail(f"the built-in issuer is off in {found.file}: give --token-file, or set `identity: {{local: true}}`")
+    if proxy and not re.fullmatch(r"http://[^/@\s]+:\d+/?", proxy):
+        fail("--proxy is http://HOST:PORT")
+    if found.config.identity.proxy_authorization == "required":
+        fail(f"{found.file} wants `proxy_authorization`, which no variable can give to all clients and keep fresh")
     if not (running := gateway.find(found)):
         fail(f"no gateway of {found.file} runs: start it with `sluicegate up` (`sluicegate doctor` tells more)", 1)
     subject, region, place = subject or f"agent/{user()}", region_of(dict(os.environ)), out.expanduser().absolute()

@@ -53,10 +53,10 @@ def variables(*, proxy: str, files: Files, role: str, session_name: str, region:
     """What leads every client through the gateway, and signs AWS clients in there.
 
     The variables for roots name a bundle of the system's roots and ours, as the traffic that is not AWS is tunnelled
-    unread. AWS_CA_BUNDLE would have AWS clients trust our root alone, but programs of the Go SDK that bring their own
-    transport, as rclone does up to 1.68, end with "unsupported transport" where it (or `ca_bundle`) is set at all; the
-    others take REQUESTS_CA_BUNDLE (botocore) or SSL_CERT_FILE (Go, Ruby) without it. Only Go on macOS reads no
-    SSL_CERT_FILE (crypto/x509's documentation), so there it is set.
+    unread. AWS_CA_BUNDLE would have AWS clients trust our root alone. But Go programs that give AWS's SDK a transport
+    of their own (rclone 1.60, external-dns) end with "unsupported transport" where it or `ca_bundle` is set at all, and
+    botocore takes REQUESTS_CA_BUNDLE without it, Go SSL_CERT_FILE. Only on macOS does Go read that as late as from 1.27
+    on (the documentation of crypto/x509), so there AWS_CA_BUNDLE is set.
     """
     bundle, null = str(files.bundle), os.devnull
     found = {

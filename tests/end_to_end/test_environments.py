@@ -6,6 +6,7 @@ not. `aws.py` checks that all that comes through was signed with the real key.
 """
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -203,6 +204,19 @@ def test_s5cmd_lists_copies_and_is_told_why_not(shell: Shell, aws: Aws, tmp_path
     assert WHY in refused.stderr
 
 
+@pytest.mark.long
+def test_programs_of_go_upload_in_parts(shell: Shell, aws: Aws, tmp_path: Path) -> None:
+    file, content = tmp_path / "large", random.Random(0).randbytes(12 << 20)
+    file.write_bytes(content)
+    parts = {"RCLONE_S3_UPLOAD_CUTOFF": "5M", "RCLONE_S3_CHUNK_SIZE": "5M"}
+    parts["RCLONE_S3_NO_HEAD"] = "true"  # moto names a version of the object, and then does not know it
+    shell.good(installed("rclone", "rclone"), "copyto", str(file), "gate:reports/parts/rclone", **RCLONE, **parts)
+    shell.good(str(tools.need(tools.s5cmd)), "cp", "--part-size", "5", str(file), "s3://reports/parts/s5cmd")
+    for name in ("rclone", "s5cmd"):
+        assert aws.owner("s3").get_object(Bucket="reports", Key=f"parts/{name}")["Body"].read() == content
+    assert len([asked for asked in aws.asked if "partNumber=" in asked.name]) == 6
+
+
 def test_the_go_sdk_v2_signs_in_and_is_told_why_not(shell: Shell, gate: Gateway) -> None:
     """Debian's one program with this SDK asks for nothing but a registry's password, which the gateway never gives."""
     helper, before = installed("docker-credential-ecr-login", "amazon-ecr-credential-helper"), len(gate.calls())
@@ -222,12 +236,13 @@ def restic(shell: Shell, *words: str, at: str = "restic") -> list[str]:
 @pytest.mark.long
 def test_restic_backs_up_and_restores(shell: Shell, gate: Gateway, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "hello.txt").write_text("hello")
+    content = random.Random(0).randbytes(12 << 20)
+    (tmp_path / "data" / "large").write_bytes(content)
     shell.good(*restic(shell, "init"), RESTIC_PASSWORD="x")
     shell.good(*restic(shell, "backup", str(tmp_path / "data")), RESTIC_PASSWORD="x")
     shell.good(*restic(shell, "restore", "latest", "--target", str(tmp_path / "back")), RESTIC_PASSWORD="x")
-    (restored,) = (tmp_path / "back").rglob("hello.txt")
-    assert restored.read_text() == "hello"
+    (restored,) = (tmp_path / "back").rglob("large")
+    assert restored.read_bytes() == content
     hosts = {line["tlsDetails"]["clientProvidedHostHeader"] for line in gate.calls() if "tlsDetails" in line}
     assert any("dualstack" in host for host in hosts), hosts
 
@@ -333,6 +348,7 @@ def test_what_can_not_be_done_is_said(gate: Gateway, tmp_path: Path) -> None:
     out = ("--out", str(tmp_path / "out"))
     assert "has no group 'nobody'" in refused(*out, "--group", "nobody")
     assert f"it has {ROLE}" in refused(*out, "--role", "arn:aws:iam::123456789012:role/admin")
+    assert "http://HOST:PORT" in refused(*out, "--proxy", "http://ada:word@gate.internal:8080")
     assert "soon" in refused(*out, "--duration", "soon")
     (tmp_path / "shared").mkdir(mode=0o777)
     (tmp_path / "shared").chmod(0o777)
@@ -341,4 +357,10 @@ def test_what_can_not_be_done_is_said(gate: Gateway, tmp_path: Path) -> None:
     alone.mkdir()
     for name in ("gateway.yaml", "policy.yaml"):
         shutil.copy(gate.directory / name, alone / name)
-    assert "start it with `sluicegate up`" in refused(*out, config=alone / "gateway.yaml")
+    config = alone / "gateway.yaml"
+    assert "start it with `sluicegate up`" in refused(*out, config=config)
+    text = config.read_text()
+    config.write_text(text.replace("{local: true}", "{local: true, proxy_authorization: required}"))
+    assert "wants `proxy_authorization`" in refused(*out, config=config)
+    config.write_text(text.replace("{local: true}", "{issuers: [{issuer: 'https://i.example', audience: sluicegate}]}"))
+    assert "give --token-file" in refused(*out, config=config)
