@@ -123,6 +123,7 @@ def test_calls_pass_while_hundreds_of_connections_say_nothing(stand: Stand) -> N
         assert call.done(10).status == 200
 
 
+@pytest.mark.long
 def test_what_a_tunnel_is_sent_before_it_leads_anywhere_is_not_kept(tmp_path: Path) -> None:
     """The host takes its time to answer; the client does not wait."""
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.agent import JSON
 from tests.fail_closed.conftest import Stand, standing
 
@@ -13,6 +15,7 @@ def send(stand: Stand, operation: str, size: int) -> int:
     return raw.send("POST", "/", headers, body).status
 
 
+@pytest.mark.long
 def test_a_recording_stops_growing_by_bodies_and_says_what_they_were(tmp_path: Path) -> None:
     with standing(tmp_path, limits="{recording: 4MB}") as stand:
         for number in range(30):

@@ -187,6 +187,7 @@ def test_the_process_asks_on_the_terminal_though_an_sdk_hides_its_output(laptop:
     assert json.loads(out or "0") == ["orders"], err
 
 
+@pytest.mark.long
 def test_an_old_token_is_refreshed_without_the_person(laptop: Laptop, gate: Gateway, provider: str) -> None:
     assert laptop.login(provider)[0] == 0
     (file,) = (laptop.home / ".cache" / "sluicegate").glob("login-*.json")
@@ -206,6 +207,7 @@ def test_an_old_token_is_refreshed_without_the_person(laptop: Laptop, gate: Gate
     assert (ran.returncode, "nobody is signed in" in ran.stderr) == (1, True)
 
 
+@pytest.mark.long
 def test_signing_out_leaves_nothing(laptop: Laptop, provider: str) -> None:
     assert laptop.login(provider)[0] == 0
     laptop.run(*COMMAND, "process", *laptop.options)
@@ -263,6 +265,7 @@ def container(tmp_path: Path, gate: Gateway) -> Laptop:
     return made
 
 
+@pytest.mark.long
 def test_boto3_in_a_container_gets_its_credentials_from_the_endpoint(container: Laptop) -> None:
     with endpoint(container) as given:
         ran = container.run(sys.executable, "-c", LIST, env=given)
@@ -313,6 +316,23 @@ def test_the_endpoint_answers_only_who_has_the_word_and_says_why_it_can_not(cont
     with endpoint(container, "--role", "arn:aws:iam::123456789012:role/other") as given:
         status, refused = ask(given["AWS_CONTAINER_CREDENTIALS_FULL_URI"], Authorization=word)
         assert (status, refused["code"], "AccessDenied" in refused["message"]) == (503, "SignInFailed", True)
+
+
+@pytest.mark.parametrize("word", ["", "short", "a space, and long enough"])
+def test_the_endpoint_starts_with_no_word_that_can_be_guessed_or_not_be_sent(container: Laptop, word: str) -> None:
+    """An empty file, as a full disk leaves one: everybody on the machine would have it, by sending nothing."""
+    file = container.home / "word"
+    file.touch(mode=0o600)
+    file.write_text(word)
+    arguments = ("serve", "--listen", "127.0.0.1:0", "--authorization-file", str(file), *container.options)
+    process = container.start(*arguments)
+    try:
+        said, complaint = process.communicate(timeout=15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, complaint = process.communicate()
+    assert (process.returncode, said) == (2, "")
+    assert "16 characters" in complaint
 
 
 def test_the_endpoint_is_for_this_machine_only(container: Laptop) -> None:

@@ -55,6 +55,7 @@ def gate(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatewa
             yield made
 
 
+@pytest.mark.long
 def test_the_inner_roles_keys_verify_and_its_rights_count(gate: Gateway) -> None:
     with pytest.raises(ClientError) as caught:  # the gateway's own key has no right to it
         agent.client(gate, "s3").get_object(Bucket="data", Key="key")

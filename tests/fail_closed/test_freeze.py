@@ -259,6 +259,7 @@ def test_freezing_everything_closes_tunnels_and_opens_no_new_ones(tunnelling: St
             each.close()
 
 
+@pytest.mark.long
 def test_a_freeze_while_nothing_runs_counts_from_the_start_and_outlives_a_crash(tmp_path: Path) -> None:
     upstream = harness.Upstream()
     config = harness.prepare(tmp_path, upstream.url)
@@ -293,6 +294,7 @@ def test_a_revoked_session_neither_calls_nor_signs_in(stand: Stand) -> None:
     assert "no subject of that name" in stand.gateway.cli("freeze", "--subject", "agent/adda").stderr
 
 
+@pytest.mark.long
 def test_a_revoked_subject_comes_back_with_a_new_token_only(tmp_path: Path) -> None:
     with standing(tmp_path) as stand:
         put(stand, Stop("revoke", "subject", "agent/ada", time.time(), "ops"))
@@ -308,6 +310,7 @@ def test_a_revoked_subject_comes_back_with_a_new_token_only(tmp_path: Path) -> N
         assert stand.call().status == 403
 
 
+@pytest.mark.long
 def test_who_was_seen_is_listed_soon_and_not_written_at_every_call(tmp_path: Path) -> None:
     with standing(tmp_path) as stand, contextlib.closing(store(stand)) as kept:
         (first,) = until(lambda: kept.sessions(5), "the session", seconds=2)

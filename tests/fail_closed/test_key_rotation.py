@@ -39,6 +39,7 @@ def secrets(stand: Stand) -> list[str]:
     return [entry["key"] for entry in ring["keys"]]
 
 
+@pytest.mark.long
 def test_a_rotation_ends_nothing_and_forgetting_ends_what_was_sealed_before(stand: Stand) -> None:
     cli, first = stand.gateway.cli, stand.keys
     old = secrets(stand)
@@ -64,6 +65,7 @@ def test_a_rotation_ends_nothing_and_forgetting_ends_what_was_sealed_before(stan
     ]
 
 
+@pytest.mark.long
 def test_a_broken_key_ring_leaves_the_keys_in_force(stand: Stand) -> None:
     (stand.gateway.directory / "state" / "keyring.json").write_text("{}")
     until(lambda: any(line["eventName"] == "keys-unreadable" for line in stand.records()), "the event", seconds=6)

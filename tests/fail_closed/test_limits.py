@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from tests.agent import JSON
 from tests.fail_closed.conftest import DYNAMODB, standing
 
@@ -10,6 +12,7 @@ HEAD = f"POST / HTTP/1.1\r\nHost: {DYNAMODB}\r\nTransfer-Encoding: chunked\r\n\r
 MEGABYTE = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
 
 
+@pytest.mark.long
 def test_bodies_that_are_small_by_themselves_are_bounded_together(tmp_path: Path) -> None:
     limits = "{body: 8MB, buffered: 16MB}"
     with standing(tmp_path, limits=limits) as stand, contextlib.ExitStack() as stack:

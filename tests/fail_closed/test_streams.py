@@ -154,6 +154,7 @@ def test_a_chunk_signed_body_that_was_changed_is_never_whole_upstream(stand: Sta
     assert outcome(stand)["outcome"] == "refused"
 
 
+@pytest.mark.long
 def test_chunks_that_wait_for_their_signatures_are_bounded_together(tmp_path: Path) -> None:
     with standing(tmp_path, limits="{buffered: 8MB}") as stand, contextlib.ExitStack() as stack:
         made, refused, size = raw(stand), 0, 6 << 20
@@ -481,6 +482,7 @@ def test_a_client_that_stalls_in_the_middle_is_given_up(stand: Stand, sink: Sink
     assert not sink.seen[-1].whole
 
 
+@pytest.mark.long
 def test_a_slow_client_is_none_that_stalls(stand: Stand, sink: Sink) -> None:
     made = raw(stand)
     with made.tunnel() as connection:

@@ -223,6 +223,7 @@ CALLS = [
 ]
 
 
+@pytest.mark.long
 @given(statements(), st.sampled_from(CALLS))
 @settings(max_examples=600, deadline=None)
 def test_no_form_is_narrower_than_the_gateway(written: list[Statement], request: Any) -> None:

@@ -54,7 +54,7 @@ def test_s3_is_complete_but_for_its_sister_services() -> None:
 
 @pytest.mark.parametrize(
     "service",
-    ["s3", "ec2", "sts", "cloudwatch", "stepfunctions", "bedrock-runtime", "cloudfront", "mediapackage", "apigatewayv2"],
+    ["s3", "ec2", "sts", "cloudwatch", "stepfunctions", "bedrock-runtime", "cloudfront", "mediapackage"],
 )
 def test_names_are_those_of_botocore(service: str) -> None:
     assert models.operations(service) == set(model(service).operation_names)
