@@ -16,6 +16,8 @@ from addons.approvals.tickets import Ticket, TooMany, Verdict, ask_hash
 from addons.authorize import decide
 from addons.call import Approval, Call, Refusal, call_of, passing
 from addons.flows import has_left, refuse
+from addons.identity.refusal import Refused
+from addons.identity.session import Session
 from addons.services import Services
 from addons.text import short
 
@@ -64,14 +66,24 @@ class Approve:
         if verdict != "approved":
             why = {"denied": f"refused by {ticket.by}. {ticket.reason}", "timed out": "nobody decided in time."}
             return self._refuse(flow, call, f"{why.get(verdict, verdict)} (ticket {ticket.id})")
+        try:
+            call.session = self._still(flow, call)
+        except Refused as error:
+            return self._refuse(flow, call, f"approved, but not sent: {error.message}")
         call.decision = decide(self.services, call)
         if call.decision.effect == "deny":
             return self._refuse(flow, call, f"approved, but the policy has changed since: {call.decision.why}")
-        if not call.session or call.session.expires <= time.time():
-            return self._refuse(flow, call, "approved, but the session has expired meanwhile: sign in again.")
         if not self.services.tickets.spend(ticket):
             return self._refuse(flow, call, f"ticket {ticket.id} was used already.")
         return None
+
+    def _still(self, flow: http.HTTPFlow, call: Call) -> Session:
+        """The caller as it is now: keys, issuers and groups may be others than when the call came. Raises `Refused`."""
+        assert call.request
+        token = call.request.get("x-amz-security-token") or ""
+        session, _ = self.services.ring.unseal(call.access_key or "", token, now=time.time())
+        self.services.callers.check(flow.client_conn, session)
+        return self.services.current(session)
 
     def _refuse(self, flow: http.HTTPFlow, call: Call, text: str) -> None:
         refuse(flow, call, Refusal("approve", "AccessDenied", text.strip()))

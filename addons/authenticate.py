@@ -17,6 +17,7 @@ from addons.identity.refusal import Refused
 from addons.identity.replay import Replays
 from addons.identity.session import Session
 from addons.services import Services
+from addons.upload import stated_hash
 from addons.wire import sigv4
 
 SIGNING_IN = 4  # tokens of one issuer verified at one time
@@ -72,6 +73,8 @@ class Authenticate:
             # From here on it is the call that its URL asks for: nobody sees or sends the URL's own signature again.
             call.request = sigv4.in_headers(call.request, authorization)
             put_request(flow, call.request)
+            if call.upload:
+                call.upload.stated = stated_hash(call.request.get("x-amz-content-sha256") or "")
         return session
 
     async def _sign_in(self, flow: http.HTTPFlow, call: Call) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Generator
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import h11
+from h11._readers import ChunkedReader
 from mitmproxy import connection, http
 from mitmproxy import flow as mitmflow
 from mitmproxy.proxy import commands, server_hooks
-from mitmproxy.proxy.layers.http import HttpStream, SendHttp
+from mitmproxy.proxy.layers.http import HttpStream, SendHttp, _http1
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseProtocolError
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.layers.http._http1 import Http1Server
@@ -36,6 +38,7 @@ _buffered: WeakKeyDictionary[HttpStream, int] = WeakKeyDictionary()  # bytes; an
 _waiting: WeakKeyDictionary[object, int] = WeakKeyDictionary()  # of uploads: bytes that wait for their signature
 _read_headers = Http1Server.read_headers
 _flow_done = HttpStream.flow_done
+_make_body_reader = _http1.make_body_reader
 _writing: set[asyncio.Future[None]] = set()  # asyncio itself keeps no task alive
 
 
@@ -89,6 +92,20 @@ def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
         self.state = self.done
 
 
+class _WithoutTrailer(ChunkedReader):  # type: ignore[misc]
+    """A body in chunks, whose trailer is an error: mitmproxy raises there, so that the call would have no line."""
+
+    def __call__(self, buf: Any) -> Any:
+        event = super().__call__(buf)
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            raise h11.RemoteProtocolError("a trailer behind the chunks is not served")
+        return event
+
+
+def _reader_of(size: int | None) -> Any:
+    return _WithoutTrailer() if size is None else _make_body_reader(size)
+
+
 def _let_go(self: HttpStream) -> Generator[Any, Any, None]:
     """Free a call's bodies as soon as nobody shows them: a stream refers to itself, so only Python's search for such
     circles would free it, some dozens of large bodies later."""
@@ -122,6 +139,7 @@ def install(services: Services) -> None:
     HttpStream.check_body_size = _bounded_body  # type: ignore[method-assign]
     HttpStream.flow_done = _let_go  # type: ignore[method-assign]
     Http1Server.read_headers = _bounded_head  # type: ignore[method-assign]
+    _http1.make_body_reader = _reader_of
 
 
 class Bounds:

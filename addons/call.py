@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from mitmproxy import hooks, http
 
 from addons.approvals.tickets import Ticket
-from addons.identity.session import Session
+from addons.identity.session import Keys, Session
 from addons.upload import Upload
 from addons.wire import Decoded, Headers, HttpRequest
 from policy.model import Decision
@@ -67,6 +67,7 @@ class Call:
     intended: bool = False  # an intent is durable
     signed_as: dict[str, str] = field(default_factory=dict)  # {"role", "sessionPolicy"} where a role was assumed for it
     added: Headers = ()  # sent, though the agent did not send them
+    keys: Keys | None = field(default=None, repr=False)  # what it was signed with; gone once it is answered
     sent: bool = False  # bytes may have reached AWS
     upstream_status: int | None = None
     head: Headers = ()  # the answer's headers, until it is masked

@@ -181,7 +181,8 @@ class Connect:
             return
         assert target
         size, limit = body_size(names), config.limits.body
-        if size > STREAMED or not names.keys().isdisjoint(STREAMS):
+        comes = "transfer-encoding" in names or names.get("content-length", "").strip("0")
+        if comes and (size > STREAMED or not names.keys().isdisjoint(STREAMS)):
             head = request_of(flow, target.host)
             if wire.streams(head):
                 call.request, limit = head, config.limits.upload
@@ -269,6 +270,8 @@ def unsafe(flow: http.HTTPFlow, target: Target | None, headers: Headers, names: 
         return "only https is served: set HTTPS_PROXY and let the SDK use its https endpoint."
     if not target.aws:
         return "only TLS is passed through a tunnel."
+    if request.data.method != request.method.encode("utf-8", "surrogateescape"):
+        return "the method must be in capitals."  # mitmproxy reads it so, and sends it as it came
     if not flow.client_conn.tls_established or request.http_version != "HTTP/1.1":
         return "AWS is served over TLS and HTTP/1.1 only."
     if len(names) != len(headers):

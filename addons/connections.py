@@ -143,9 +143,11 @@ def _bounded_buffer(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
 
 async def _wait_to_read(self: server.ConnectionHandler) -> None:
     """Read no more from a tunnel's client than its hello until the tunnel is there, and no body before its time."""
-    for waiting in (_opening, _held_back):
-        if event := waiting.get(self.client):
-            await event.wait()
+    mine = self.transports.get(self.client)
+    if mine and mine.handler is asyncio.current_task():  # an upstream is read on: its TLS takes more than one piece
+        for waiting in (_opening, _held_back):
+            if event := waiting.get(self.client):
+                await event.wait()
     await _drain(self)
 
 

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._events import RequestEndOfMessage
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 
+from addons import outgoing
 from addons.call import Refusal, call_of
 from addons.connections import let_on
 from addons.flows import abort, refuse
@@ -105,6 +106,7 @@ def stop(passing: weakref.ref[http.HTTPFlow], code: str, message: str) -> None:
     """Refuse a body in the middle: the upstream's connection ends, so that it never has the whole; see above."""
     if (flow := passing()) is None or (call := call_of(flow)) is None:
         return
+    outgoing.cut(flow.request)
     begun = flow.response is not None
     if not begun:
         refuse(flow, call, Refusal("sign", code, message, 400))

@@ -12,7 +12,7 @@ from addons.call import Call, Refusal, call_of
 from addons.flows import as_response, fields, headers_of, refuse, text
 from addons.identity import vended as chained
 from addons.identity.session import Keys
-from addons.redaction import Returned, Unredactable, redact, swap
+from addons.redaction import Returned, Unredactable, quoted, redact, swap
 from addons.services import Services
 from addons.wire import HttpResponse
 from policy import vended
@@ -61,12 +61,21 @@ class Redact:
     def response(self, flow: http.HTTPFlow) -> None:
         """Mask, or refuse what can't be masked with certainty."""
         call = call_of(flow)
-        if call is None or not call.sent or call.refusal or call.streams or not call.decoded or flow.response is None:
+        if call is None:
+            return
+        keys, call.keys = call.keys, None
+        if not call.sent or call.refusal or call.streams or not call.decoded or flow.response is None:
             return
         received = flow.response
         raw = HttpResponse(received.status_code, call.head, received.raw_content or b"")
         flow.response, call.head = None, ()
         try:
+            real = (keys.access_key, keys.secret_key, keys.token) if keys and not 200 <= raw.status < 300 else ()
+            if quoted.quotes(raw, real):
+                why = "AWS refused what the gateway signed, and its answer quotes credentials, so it is not passed on."
+                status = raw.status if 400 <= raw.status < 500 else 403
+                refuse(flow, call, Refusal("redact", quoted.code_of(raw), why, status))
+                return
             sealed = self._sealed(call, raw)
             spare = vended.places(call.decoded.service, call.decoded.operation) if sealed is not raw else None
             redacted = redact(self.services.rules.redaction, call.decoded, sealed, self.services.mask_key, spare)
@@ -107,6 +116,8 @@ class Redact:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """An answer that did not arrive whole, or whose head mitmproxy refused, was never masked: it goes nowhere."""
-        call = call_of(flow)
-        if call and call.sent and not call.streams and not call.recorded:
+        if (call := call_of(flow)) is None:
+            return
+        call.keys = None
+        if call.sent and not call.streams and not call.recorded:
             flow.response, call.head = None, ()

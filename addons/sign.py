@@ -92,7 +92,7 @@ class Sign:
             flow.server_conn.via = (upstream.proxy.scheme, upstream.proxy.address)
         if call.upload:
             flow.request.stream = self._pass_on(flow, call, call.upload, headers, keys.secret_key)
-        call.sent = True
+        call.keys, call.sent = keys, True
 
     def _pass_on(self, flow: http.HTTPFlow, call: Call, upload: Upload, sent: Headers, secret: str) -> Upload:
         """What mitmproxy passes a streamed body through. `secret` signs its chunks, where they are signed."""

@@ -36,6 +36,7 @@ MAX_TOKEN = 64 * 1024
 REMEMBERED = 1_000  # opened tokens
 NONCE = 12
 _KID = re.compile(r"[0-9a-f]{8}")
+_KID_AT = slice(len(PREFIX) + 1, len(PREFIX) + 9)  # in a token
 _FIELDS = tuple(field.name for field in dataclasses.fields(Session))
 _TUPLES = ("groups", "assumed")
 
@@ -144,7 +145,10 @@ class KeyRing:
 
         Raises `Refused`: InvalidClientTokenId for all that this ring did not seal, ExpiredToken after the end.
         """
-        found = self._opened_before.get((access_key, token)) or self._opened(access_key, token, now)
+        found = self._opened_before.get((access_key, token))
+        # Opened before or not: the key may have ended since, or another thread have taken it away while it opened this.
+        if found is None or (key := self._keys.get(token[_KID_AT])) is None or key.outlived(now):
+            found = self._opened(access_key, token, now)
         if found is None:
             raise Refused(
                 "InvalidClientTokenId",

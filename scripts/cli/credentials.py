@@ -33,6 +33,7 @@ Token = Annotated[
     typer.Option(help="Instead of a person: a file with a token.", envvar="AWS_WEB_IDENTITY_TOKEN_FILE"),
 ]
 SCOPE = "openid offline_access"
+WORD = re.compile("[!-~]{16,}")  # what clients of the endpoint must show
 
 
 @app.command()
@@ -122,6 +123,8 @@ def serve(
         if not container.is_loopback(address.host):
             fail("--listen must be a loopback address: SDKs ask no other over plain HTTP")
         secret = private_file.read_or_create(authorization_file, secrets.token_urlsafe(32).encode()).decode()
+        if not WORD.fullmatch(secret):  # an empty one would let in who sends nothing
+            fail(f"{authorization_file} must hold at least 16 characters, no space or line among them: remove it", 2)
         sockets = container.listening(address.host, address.port)
     except (OSError, ValueError) as error:
         fail(str(error), 1)

@@ -25,6 +25,7 @@ from scripts.client import defaults, sandbox, supervise, walls
 from scripts.client.environment import child_environment, variables
 from scripts.client.files import Directory
 from scripts.client.gateway import Running, Unavailable, lease
+from scripts.client.signing_in import cache_directory
 
 TOKEN_LIFE = 3600  # seconds; a new token comes at half of it
 LOOK = 1.0  # seconds between looks at the token and the gateway
@@ -146,11 +147,12 @@ def tokens(gateway: config.Gateway, subject: str, group: str, token_file: Path |
 
 def hidden(gateway: config.Gateway, environ: dict[str, str], given: Path, ready: Path | None) -> list[walls.Mount]:
     """The walls around this gateway. The command must not start in what they hide."""
-    home = defaults.home(environ)
+    home, kept = defaults.home(environ), cache_directory(environ)
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)  # else the command could make it, and the operator would use it
     found = walls.plan(
         environ,
         Path.cwd(),
-        hide=[home, gateway.state, gateway.audit, gateway.sessions],
+        hide=[home, kept, gateway.state, gateway.audit, gateway.sessions],
         show=[given],
         keep=[
             gateway.file,

@@ -14,7 +14,10 @@ from pathlib import Path
 
 Mount = tuple[str, str]  # (kind, path); kinds: see `Walls.mounts`
 
-AWS_PLACES = (".awsvault", ".granted", ".saml2aws", ".boto", ".s3cfg", ".passwd-s3fs")  # beside ~/.aws
+AWS_PLACES = (  # beside ~/.aws
+    *(".awsvault", ".granted", ".saml2aws", ".boto", ".s3cfg", ".passwd-s3fs"),
+    ".cache/sluicegate",  # what `sluicegate credentials` keeps
+)
 AWS_FILES = (  # variables that name files with credentials
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",

@@ -259,3 +259,30 @@ def test_a_yes_to_the_agents_own_call_is_none_to_the_same_call_as_another_role(s
 def listed(stand: Stand) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(stand.gateway.cli("approvals", "list", "--json").stdout)
     return found
+
+
+def test_of_pipelined_calls_only_the_one_that_was_given_credentials_gets_them(stand: Stand) -> None:
+    """What waits for one answer's writing is in no other answer of the connection."""
+
+    def answer(seen: Seen) -> tuple[int, dict[str, str], bytes]:
+        if b"Action=AssumeRole&" in seen.body:
+            return 200, {"content-type": "text/xml"}, xml(SET)
+        return 200, {"content-type": "text/xml"}, xml("<Account>111122223333</Account>", "GetCallerIdentity")
+
+    stand.upstream.answer = answer
+    raw = stand.raw(host="sts.us-east-1.amazonaws.com", service="sts")
+    chosen = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleSessionName": "inner", "RoleArn": INNER}
+    asked = [{"Action": "GetCallerIdentity", "Version": "2011-06-15"}, chosen] * 3
+    sent = b""
+    for number, fields in enumerate(asked):
+        body = urlencode(fields).encode()
+        headers = {"content-type": "application/x-www-form-urlencoded", "amz-sdk-invocation-id": str(number)}
+        lines = raw.signed("POST", "/", headers, body)
+        sent += "".join(["POST / HTTP/1.1\r\n", *(f"{k}: {v}\r\n" for k, v in lines), "\r\n"]).encode() + body
+    with raw.tunnel() as tls:
+        tls.sendall(sent)
+        got = [agent.read(tls, "POST") for _ in asked]
+    assert [answer.status for answer in got] == [200] * 6
+    assert [b"SLG1." in answer.body for answer in got] == [False, True] * 3
+    assert len({answer.body for answer in got if b"SLG1." in answer.body}) == 3, "a set for each"
+    assert not any(part in answer.body for part in REAL for answer in got)

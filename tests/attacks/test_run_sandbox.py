@@ -56,6 +56,28 @@ def test_an_agent_does_not_find_the_token_of_another(running: Gateway, home: Pat
         other.wait(20)
 
 
+@needs_walls
+def test_an_agent_neither_finds_nor_plants_what_a_person_signed_in_with(running: Gateway, home: Path) -> None:
+    """`sluicegate credentials login` keeps a person's tokens there: who has them is that person, an approver too."""
+    cache = home / ".cache" / "sluicegate"
+    program = """if True:
+        import os, sys
+        from pathlib import Path
+        cache = Path(sys.argv[1])
+        print([path.read_text() for path in cache.glob("login-*")])
+        cache.mkdir(parents=True, exist_ok=True)
+        (cache / "keys-planted.json").write_text("{}")
+    """
+    ran = run(running, home, sys.executable, "-c", program, str(cache))
+    assert not (cache / "keys-planted.json").exists(), "it made the place"
+    (cache / "login-0.json").write_text("the-persons-token")
+    ran = run(running, home, sys.executable, "-c", program, str(cache))
+    assert "the-persons-token" not in ran.stdout
+    assert not (cache / "keys-planted.json").exists()
+    ran = run(running, home, sys.executable, "-c", program, str(cache), options=("--no-sandbox",))
+    assert "the-persons-token" in ran.stdout, "the attempt is a real one"
+
+
 @pytest.mark.parametrize("kind", ["bwrap", "namespaces"])
 def test_a_displays_abstract_socket_is_out_of_reach(kind: sandbox.Kind, tmp_path: Path) -> None:
     """No mount hides it, and whoever talks to an X server types where the operator's cursor is."""

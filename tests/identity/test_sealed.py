@@ -170,6 +170,33 @@ def test_a_rotated_key_still_opens_for_a_day(ring: KeyRing, tmp_path: Path) -> N
     assert ring.unseal(fresh[0], fresh[2], now=NOW)
 
 
+def test_what_was_opened_before_ends_with_its_key_all_the_same(ring: KeyRing) -> None:
+    """STS gives sets of up to 36 hours; an agent that goes on calling must not outlive the key's day."""
+    access_key, _, token = ring.seal(replace(SESSION, expires=NOW + 36 * 3600))
+    ring.rotate(now=NOW)
+    ring.unseal(access_key, token, now=NOW + KEEP - 1)
+    with pytest.raises(Refused, match="InvalidClientTokenId"):
+        ring.unseal(access_key, token, now=NOW + KEEP)
+
+
+def test_a_key_that_is_forgotten_while_a_token_is_opened_is_forgotten(
+    ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read again in another thread."""
+    access_key, _, token = ring.seal(SESSION)
+    opened = ring._opened
+
+    def meanwhile(*args: object) -> object:
+        found = opened(*args)  # type: ignore[arg-type]
+        ring.rotate(keep_old=False)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ring, "_opened", meanwhile)
+        ring.unseal(access_key, token, now=NOW)
+    refused(ring, access_key, token)
+
+
 def test_the_file_is_private_and_one_of_many_starters_makes_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "keyring.json"
     with ThreadPoolExecutor(8) as pool:
