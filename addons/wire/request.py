@@ -173,6 +173,8 @@ def _covers(region: str, candidate: Candidate) -> bool:
     """Whether the scope's region, or a region of the set that SigV4a has there, is the candidate's."""
     if candidate.signing_region is None:
         return hosts.in_partition(region, candidate.partition)
+    if region == candidate.signing_region:
+        return True
     return any(each in ("*", candidate.signing_region) for each in region.split(","))
 
 
@@ -280,7 +282,8 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
     _known_headers(reading)
     if reading.path != "/" and not any(c.service == sqsquery.SERVICE for c in there):
         deny("a form on another path than /")
-    compressed = chunked.codings(reading.headers) == ["gzip"]
+    codings = chunked.codings(reading.headers)
+    compressed = codings == ["gzip"]
     if request.method == "GET":
         if request.body or compressed:
             deny("a GET with a body")
@@ -290,7 +293,7 @@ def _form(reading: Reading, there: list[Candidate]) -> list[Found]:
     elif request.method == "POST":
         if query:
             deny("parameters in the query string of a form")
-        if chunked.codings(reading.headers) not in ([], ["gzip"]):
+        if codings and not compressed:
             deny("the content encoding is not known")
         if request.body is None:
             deny(NO_BODY)

@@ -135,17 +135,21 @@ class Routes:
             return []
         if len(segments) > MAX_SEGMENTS:
             deny("the path has too many segments")
+        if segments and segments[0] not in root.literals and not (root.label or root.greedy):
+            return []  # most of the services that share a host
         fits = []
-        for kinds, values, (route, names) in _walk(root, segments, 0, (), ()):
-            if route.prefix != prefix and self.service not in ("s3", "s3control"):
-                continue
-            if route.fixed and not all(_is(query.get(key), value) for key, value in route.fixed.items()):
-                continue
-            if not (route.required_query <= query.keys() and route.required_headers <= headers.keys()):
-                continue
-            required = len(route.required_query) + len(route.required_headers)
-            score = (kinds, len(route.fixed), required)
-            fits.append(Match(route, dict(zip(names, values, strict=True)), score))
+        for kinds, values, ends in _walk(root, segments, 0, (), ()):
+            for route, names in ends:
+                if route.prefix != prefix and self.service not in ("s3", "s3control"):
+                    continue
+                if route.fixed and not (query and all(_is(query.get(k), value) for k, value in route.fixed.items())):
+                    continue
+                if route.required_query and not route.required_query <= query.keys():
+                    continue
+                if route.required_headers and not route.required_headers <= headers.keys():
+                    continue
+                score = (kinds, len(route.fixed), len(route.required_query) + len(route.required_headers))
+                fits.append(Match(route, dict(zip(names, values, strict=True)), score))
         if len(fits) < 2:
             return fits
         best = max(fit.score for fit in fits)
@@ -164,10 +168,10 @@ def split(path: str) -> list[str]:
 
 def _walk(
     node: _Node, segments: list[str], at: int, kinds: tuple[int, ...], values: tuple[str, ...]
-) -> Iterator[tuple[tuple[int, ...], tuple[str, ...], tuple[Route, tuple[str, ...]]]]:
+) -> Iterator[tuple[tuple[int, ...], tuple[str, ...], list[tuple[Route, tuple[str, ...]]]]]:
+    """Each node that the segments lead to: how well they fit, the labels' values, and the node's routes."""
     if at == len(segments):
-        for route in node.routes:
-            yield kinds, values, route
+        yield kinds, values, node.routes
         return
     segment = segments[at]
     if (child := node.literals.get(segment)) is not None:

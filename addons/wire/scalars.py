@@ -173,12 +173,10 @@ def _bytes(run: re.Match[str]) -> str:
     return bytes.fromhex(run[0].replace("%", "")).decode("latin-1")
 
 
-def unquote(text: str, *, plus: bool = False) -> str:
-    """Undo percent-encoding once; `plus` reads "+" as a space, as forms do. The result must be UTF-8."""
+def unquote(text: str) -> str:
+    """Undo percent-encoding once. The result must be UTF-8."""
     if not text.isascii():
         deny("a path, query or form holds bytes that are not encoded")
-    if plus:
-        text = text.replace("+", " ")
     if "%" not in text:
         return text
     if _ESCAPE.search(text):
@@ -190,7 +188,10 @@ def unquote(text: str, *, plus: bool = False) -> str:
 
 
 def split_pairs(text: str, *, limit: int, plus: bool) -> list[tuple[str, str | None]]:
-    """`a=1&b` as [("a", "1"), ("b", None)], decoded. Empty pieces and more than `limit` pairs are refused."""
+    """`a=1&b` as [("a", "1"), ("b", None)], decoded. Empty pieces and more than `limit` pairs are refused.
+
+    `plus` reads "+" as a space, as forms do.
+    """
     if not text:
         return []
     if text.count("&") >= limit:
@@ -198,12 +199,15 @@ def split_pairs(text: str, *, limit: int, plus: bool) -> list[tuple[str, str | N
     if not plus and (";" in text or "+" in text):
         deny("a query string holds a bare ';' or '+', which readers understand differently")
     pairs: list[tuple[str, str | None]] = []
-    encoded = "%" in text or (plus and "+" in text) or not text.isascii()
+    if plus:
+        text = text.replace("+", " ")
+    if not text.isascii():
+        unquote(text)  # refuses it
     for piece in text.split("&"):
         key, equals, value = piece.partition("=")
         if not key:
             deny("a parameter without a name")
-        if encoded:
-            key, value = unquote(key, plus=plus), unquote(value, plus=plus)
+        if "%" in piece:
+            key, value = unquote(key), unquote(value)
         pairs.append((key, value if equals else None))
     return pairs
