@@ -65,7 +65,7 @@ class Authenticate:
             f"{authorization.access_key} {signed}",
             call.request.get("amz-sdk-invocation-id"),
             call.request.get("amz-sdk-request"),
-            until=sigv4.good_until(authorization),
+            until=min(sigv4.good_until(authorization), session.expires),
             now=now,
         )
         self.services.shared.saw(session)

@@ -92,7 +92,7 @@ def _bounded_head(self: Http1Server, event: Any) -> Generator[Any, Any, None]:
         self.state = self.done
 
 
-class _WithoutTrailer(ChunkedReader):  # type: ignore[misc]
+class _WithoutTrailer(ChunkedReader):
     """A body in chunks, whose trailer is an error: mitmproxy raises there, so that the call would have no line."""
 
     def __call__(self, buf: Any) -> Any:
@@ -102,7 +102,7 @@ class _WithoutTrailer(ChunkedReader):  # type: ignore[misc]
         return event
 
 
-def _reader_of(size: int | None) -> Any:
+def _reader_of(size: int | None) -> _http1.TBodyReader:
     return _WithoutTrailer() if size is None else _make_body_reader(size)
 
 
@@ -139,7 +139,7 @@ def install(services: Services) -> None:
     HttpStream.check_body_size = _bounded_body  # type: ignore[method-assign]
     HttpStream.flow_done = _let_go  # type: ignore[method-assign]
     Http1Server.read_headers = _bounded_head  # type: ignore[method-assign]
-    _http1.make_body_reader = _reader_of
+    _http1.make_body_reader = _reader_of  # type: ignore[assignment]
 
 
 class Bounds:
