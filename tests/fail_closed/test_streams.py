@@ -157,16 +157,22 @@ def test_a_chunk_signed_body_that_was_changed_is_never_whole_upstream(stand: Sta
 @pytest.mark.long
 def test_chunks_that_wait_for_their_signatures_are_bounded_together(tmp_path: Path) -> None:
     with standing(tmp_path, limits="{buffered: 8MB}") as stand, contextlib.ExitStack() as stack:
-        made, refused, size = raw(stand), 0, 6 << 20
+        made, size = raw(stand), 6 << 20
         announced = {"x-amz-decoded-content-length": str(size), "content-encoding": "aws-chunked"}
         begun = b"%x;chunk-signature=%b\r\n" % (size, b"0" * 64) + bytes(3 << 20)  # half of a chunk
-        for _ in range(4):
-            tunnel = stack.enter_context(made.tunnel())
-            tunnel.settimeout(1)
+        waiting = [stack.enter_context(made.tunnel()) for _ in range(4)]
+        for tunnel in waiting:
             tunnel.sendall(head(made, size + 500, CHUNKED, headers=announced) + begun)
-            with contextlib.suppress(TimeoutError):
-                refused += b"ServiceUnavailable" in tunnel.recv(4096)
-        assert refused == 2
+        refused = []
+
+        def two_refused() -> bool:
+            for tunnel in waiting:
+                tunnel.settimeout(0.1)
+                with contextlib.suppress(TimeoutError):
+                    refused.append(b"ServiceUnavailable" in tunnel.recv(4096))
+            return refused == [True, True]
+
+        until(two_refused, "two of the four to be refused")
         stack.close()
         until(lambda: chunk_signed(stand).status == 200, "room, once they have gone")
         assert not any(arrived.whole for arrived in stand.upstream.seen[:-1])  # type: ignore[attr-defined]
