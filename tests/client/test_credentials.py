@@ -26,6 +26,8 @@ from tests.client.provider import provider as running_provider
 from tests.client.provider import sign_in
 from tests.harness import ROLE, Gateway, Upstream, gateway
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 LIST = "import boto3, json; print(json.dumps(boto3.client('dynamodb').list_tables()['TableNames']))"
 COMMAND = [sys.executable, "-m", "scripts", "credentials"]

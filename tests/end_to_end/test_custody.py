@@ -21,6 +21,8 @@ from scripts.client.ports import free_port
 from tests import agent, harness
 from tests.harness import ACCOUNT, ROLE, Gateway
 
+pytestmark = pytest.mark.long
+
 REAL = f"arn:aws:iam::{ACCOUNT}:role/real"
 BEFORE = 7  # requests of `furnish`: from then on moto enforces
 POLICY = """\

@@ -28,7 +28,7 @@ from tests.end_to_end.aws import Aws
 from tests.end_to_end.conftest import ACCESS, COMMAND_LINES
 from tests.harness import ACCOUNT, REAL_KEY, REAL_SECRET, ROLE, Gateway, gateway
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 POLICY = """\
 version: 1

@@ -21,7 +21,7 @@ from tests.end_to_end.test_canary import Operator
 from tests.fail_closed.conftest import until
 from tests.harness import ACCOUNT, REAL_KEY, ROLE, Gateway, gateway
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 READER = f"arn:aws:iam::{ACCOUNT}:role/reader"
 DEPLOYER = f"arn:aws:iam::{ACCOUNT}:role/deployer"
 STRANGER = f"arn:aws:iam::{ACCOUNT}:role/stranger"
