@@ -343,7 +343,7 @@ def test_a_held_upload_waits_in_the_clients_own_buffers_and_passes_after_a_yes(
         (asked,) = until(screen.tickets, "the held upload")
         ticket = asked["id"]
         assert f"not read, {size} bytes" in json.dumps(asked)
-        assert [flow["comment"].startswith("HELD:") for flow in screen.held()] == [True]
+        until(lambda: [f["comment"].startswith("HELD:") for f in screen.held()] == [True], "it to stand on the screen")
         time.sleep(1)
         assert sending.is_alive(), "its body is not read while it is held"
         assert resident(stand.gateway.process.pid) - before < 8 << 20
