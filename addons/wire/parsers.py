@@ -63,11 +63,15 @@ def _blob(value: str) -> bytes:
     return base64.b64decode("".join(value.split()), validate=True)
 
 
-class _Json(JSONParser):  # type: ignore[misc]  # botocore has no annotations
-    """botocore's, with Smithy's NaN and infinities, and null where a dense list or map may not hold it."""
+class _Nulls:
+    """null where a dense list or map may not hold it."""
 
     def _parse_shape(self, shape: Shape, node: Any) -> Any:
-        return None if node is None else super()._parse_shape(shape, node)
+        return None if node is None else super()._parse_shape(shape, node)  # type: ignore[misc]
+
+
+class _Numbers(_Nulls):
+    """Smithy's NaN and infinities, which JSON writes as texts."""
 
     def _handle_float(self, shape: Shape, value: Any) -> Any:
         return scalars.SPECIAL.get(value, value) if isinstance(value, str) else value
@@ -75,23 +79,16 @@ class _Json(JSONParser):  # type: ignore[misc]  # botocore has no annotations
     _handle_double = _handle_float
 
 
-class _EventJson(EventStreamJSONParser):  # type: ignore[misc]  # botocore has no annotations
+class _Json(_Numbers, JSONParser):  # type: ignore[misc]  # botocore has no annotations
+    """botocore's."""
+
+
+class _EventJson(_Numbers, EventStreamJSONParser):  # type: ignore[misc]  # botocore has no annotations
     """Likewise."""
 
-    def _parse_shape(self, shape: Shape, node: Any) -> Any:
-        return None if node is None else super()._parse_shape(shape, node)
 
-    def _handle_float(self, shape: Shape, value: Any) -> Any:
-        return scalars.SPECIAL.get(value, value) if isinstance(value, str) else value
-
-    _handle_double = _handle_float
-
-
-class _RestJson(RestJSONParser):  # type: ignore[misc]  # botocore has no annotations
+class _RestJson(_Nulls, RestJSONParser):  # type: ignore[misc]  # botocore has no annotations
     """botocore's, with header lists split where Smithy's httpHeader trait says."""
-
-    def _parse_shape(self, shape: Shape, node: Any) -> Any:
-        return None if node is None else super()._parse_shape(shape, node)
 
     def _handle_list(self, shape: Shape, node: Any) -> Any:
         return super()._handle_list(shape, _header_list(shape, node))
