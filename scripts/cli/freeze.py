@@ -5,16 +5,14 @@ start: it works while no gateway runs, and needs nothing of one that hangs.
 """
 
 import json
-import sys
-import time
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from addons.state.store import Stop
-from scripts.cli.common import ConfigOption, fail, load_config, operator
-from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, reason_of, shared, unknown, when
+from scripts.cli.common import ConfigOption, fail, load_config
+from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, place, reason_of, shared, when
 
 SessionOption = Annotated[str | None, typer.Option(help="One session, by its id (`sluicegate session list`).")]
 SubjectOption = Annotated[str | None, typer.Option(help="All sessions of one subject, such as agent/ada.")]
@@ -36,18 +34,7 @@ def freeze(
         with shared(gateway) as store:
             show([stop for stop in store.stops()[1] if stop.kind == "freeze"], as_json)
         return
-    scope, target = chosen(session, subject, everything)
-    stop = Stop("freeze", scope, target, time.time(), operator(), reason_of(reason))
-    with shared(gateway) as store:
-        store.stop(stop)
-        warning = unknown(store, scope, target)
-    note(gateway, "freeze", scope=scope, target=target, reason=stop.reason)
-    if as_json:
-        print(json.dumps(asdict(stop)))
-    else:
-        print(f"Frozen: {named(scope, target)}, at the gateway of {gateway.file}.")
-    if warning:
-        print(f"sluicegate: {warning}", file=sys.stderr)
+    place(gateway, "freeze", chosen(session, subject, everything), reason, as_json)
 
 
 def thaw(

@@ -1,9 +1,12 @@
 """What the commands share with which an operator works a gateway through its state directory, running or not."""
 
 import asyncio
+import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +15,14 @@ import typer
 
 from addons import config
 from addons.state import sqlite
-from addons.state.store import MOST_SESSIONS, Scope, Store, StoreUnavailable
+from addons.state.store import MOST_SESSIONS, Kind, Scope, Stop, Store, StoreUnavailable
 from addons.text import one_line
 from scripts.cli.common import fail, operator
 
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 ReasonOption = Annotated[str, typer.Option(help="Told to the agent, and written to the audit log.")]
 LONGEST = 500  # characters of a reason
+DONE: dict[Kind, str] = {"freeze": "Frozen", "revoke": "Revoked"}
 
 
 def reason_of(given: str) -> str:
@@ -65,6 +69,22 @@ def note(gateway: config.Gateway, kind: str, **fields: Any) -> None:
         asyncio.run(write())
     except LedgerUnavailable as error:
         print(f"sluicegate: done, but not in the audit log, which can't be written: {error}", file=sys.stderr)
+
+
+def place(gateway: config.Gateway, kind: Kind, whom: tuple[Scope, str], given: str, as_json: bool) -> None:
+    """Stop somebody, write it to the audit log and say it. `given`: the reason, as it was typed."""
+    scope, target = whom
+    stop = Stop(kind, scope, target, time.time(), operator(), reason_of(given))
+    with shared(gateway) as store:
+        store.stop(stop)
+        warning = unknown(store, scope, target)
+    note(gateway, kind, scope=scope, target=target, reason=stop.reason)
+    if as_json:
+        print(json.dumps(asdict(stop)))
+    else:
+        print(f"{DONE[kind]}: {named(scope, target)}, at the gateway of {gateway.file}.")
+    if warning:
+        print(f"sluicegate: {warning}", file=sys.stderr)
 
 
 def chosen(session: str | None, subject: str | None, everything: bool = False) -> tuple[Scope, str]:

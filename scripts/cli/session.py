@@ -1,8 +1,6 @@
 """`sluicegate session`: the sessions that a gateway has seen, and the end of one for good."""
 
 import json
-import sys
-import time
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from addons.state.stops import Stops
-from addons.state.store import MOST_SESSIONS, Seen, Stop
+from addons.state.store import MOST_SESSIONS, Seen
 from addons.text import one_line
-from scripts.cli.common import ConfigOption, load_config, operator
-from scripts.cli.operating import JsonOption, ReasonOption, chosen, named, note, reason_of, shared, unknown, when
+from scripts.cli.common import ConfigOption, load_config
+from scripts.cli.operating import JsonOption, ReasonOption, chosen, place, shared, when
 
 app = typer.Typer(no_args_is_help=True, help="List sessions, and revoke them.")
 
@@ -86,15 +84,4 @@ def revoke(
 ) -> None:
     """Refuse a session from now on, also its web identity token; what is held or streams of it ends within a second."""
     gateway = load_config(config_file)
-    scope, target = chosen(session, subject)
-    stop = Stop("revoke", scope, target, time.time(), operator(), reason_of(reason))
-    with shared(gateway) as store:
-        store.stop(stop)
-        warning = unknown(store, scope, target)
-    note(gateway, "revoke", scope=scope, target=target, reason=stop.reason)
-    if as_json:
-        print(json.dumps(asdict(stop)))
-    else:
-        print(f"Revoked: {named(scope, target)}, at the gateway of {gateway.file}.")
-    if warning:
-        print(f"sluicegate: {warning}", file=sys.stderr)
+    place(gateway, "revoke", chosen(session, subject), reason, as_json)
