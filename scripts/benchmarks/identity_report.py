@@ -1,27 +1,17 @@
 """What a run of the room `identity` found, for people and for machines."""
 
-import time
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from scripts.benchmarks.identity import FORMS, Result
-from scripts.benchmarks.report import COLOURS, commit, versions
+from scripts.benchmarks.report import COLOURS, heading
 
 
 def as_json(found: Result, seconds: float) -> dict[str, Any]:
     """Every figure. Times in microseconds of CPU, rates in 10^6 bytes a second of CPU."""
-    return {
-        "bench": "identity",
-        "v": 1,
-        "verdict": found.verdict,
-        "goals": [asdict(goal) | {"met": goal.met} for goal in found.goals],
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": round(seconds, 1),
-        "commit": commit(),
-        "versions": versions(),
+    return heading("identity", found, seconds) | {
         "us": found.ours,
         "usFirstCall": found.first,
         "usBotocoreSigner": found.botocore,

@@ -96,6 +96,20 @@ def steps(comparison: Comparison) -> list[dict[str, Any]]:
     return found
 
 
+def heading(bench: str, found: Any, seconds: float) -> dict[str, Any]:
+    """What stands first in every room's JSON. `found` has a verdict, and goals."""
+    return {
+        "bench": bench,
+        "v": 1,
+        "verdict": found.verdict,
+        "goals": [asdict(goal) | {"met": goal.met} for goal in found.goals],
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "seconds": round(seconds, 1),
+        "commit": commit(),
+        "versions": versions(),
+    }
+
+
 def commit() -> dict[str, Any]:
     """What was measured."""
 

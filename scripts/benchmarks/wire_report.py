@@ -1,13 +1,12 @@
 """What a run of the room `wire` found, for people and for machines."""
 
-import time
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from scripts.benchmarks.report import COLOURS, commit, versions
+from scripts.benchmarks.report import COLOURS, heading
 from scripts.benchmarks.wire import LOCALSTACK, Goal, Result
 
 SHOWN = 10  # of what came out wrong
@@ -15,15 +14,7 @@ SHOWN = 10  # of what came out wrong
 
 def as_json(found: Result, seconds: float) -> dict[str, Any]:
     """Every figure. Times in microseconds of CPU, the starts in seconds on the clock."""
-    return {
-        "bench": "wire",
-        "v": 1,
-        "verdict": found.verdict,
-        "goals": [asdict(goal) | {"met": goal.met} for goal in found.goals],
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": round(seconds, 1),
-        "commit": commit(),
-        "versions": versions(),
+    return heading("wire", found, seconds) | {
         "everyOperation": found.everything,
         "roundTrip": asdict(found.counted),
         "captured": asdict(found.captured),
