@@ -9,9 +9,8 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import pytest
 from botocore.auth import S3SigV4QueryAuth
@@ -24,22 +23,10 @@ from certs.authority import Authority
 from tests import agent, harness
 from tests.end_to_end.test_upstream import STS, CompanyProxy
 from tests.fail_closed.conftest import Stand, until
-from tests.fail_closed.test_streams import HASH, POLICY, SIZE, outcome, raw, standing
+from tests.fail_closed.test_streams import HASH, POLICY, SIZE, outcome, raw, sink, stand
 from tests.sink import BUCKET, Arrived, Sink, head, push, read_body
 
-
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with standing(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def sink(stand: Stand) -> Sink:
-    made = cast("Sink", stand.upstream)
-    made.behave, made.keep = None, 4096
-    return made
-
+__all__ = ["sink", "stand"]
 
 QUOTING = (
     b"<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>%b</AWSAccessKeyId></Error>" % harness.REAL_KEY.encode()

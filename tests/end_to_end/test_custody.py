@@ -4,12 +4,14 @@ moto checks no session policy and no external id. It does check whose key signed
 principal, and what the role's own policies allow.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -72,35 +74,43 @@ def client(moto: str, service: str, key: str = "setup", secret: str = "setup") -
     return boto3.client(service, region_name="us-east-1", **settings)
 
 
-def furnish(moto: str) -> tuple[str, str]:
-    """A user for the gateway that may do nothing but assume a role, and what the role may reach."""
+def user_and_role(moto: str, role: str, trusted: list[str], allowed: list[str]) -> tuple[str, str]:
+    """The keys of a new user for the gateway, who may do nothing but assume roles; and a role that trusts it."""
     iam = client(moto, "iam")
     iam.create_user(UserName="gateway")
     made = iam.create_access_key(UserName="gateway")["AccessKey"]
     iam.put_user_policy(UserName="gateway", PolicyName="p", PolicyDocument=document("sts:*"))
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/gateway"},
-        "Action": ["sts:AssumeRole", "sts:TagSession"],
-    }
-    trusted = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    iam.create_role(RoleName="real", AssumeRolePolicyDocument=trusted)
-    allowed = document("s3:*", "sts:*", "dynamodb:ListTables")
-    iam.put_role_policy(RoleName="real", PolicyName="p", PolicyDocument=allowed)
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/gateway"}, "Action": trusted}
+    trusting = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    iam.create_role(RoleName=role, AssumeRolePolicyDocument=trusting)
+    iam.put_role_policy(RoleName=role, PolicyName="p", PolicyDocument=document(*allowed))
+    return made["AccessKeyId"], made["SecretAccessKey"]
+
+
+@contextlib.contextmanager
+def gateway_of(keys: tuple[str, str], directory: Path, moto: str, policy: str, groups: str) -> Iterator[Gateway]:
+    """A gateway whose real credentials are these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness, "REAL_KEY", keys[0])
+        patch.setattr(harness, "REAL_SECRET", keys[1])
+        with harness.gateway(directory, moto, policy, groups=groups) as made:
+            yield made
+
+
+def furnish(moto: str) -> tuple[str, str]:
+    """A user for the gateway that may do nothing but assume a role, and what the role may reach."""
+    keys = user_and_role(moto, "real", ["sts:AssumeRole", "sts:TagSession"], ["s3:*", "sts:*", "dynamodb:ListTables"])
     client(moto, "s3").create_bucket(Bucket="data")
     client(moto, "dynamodb").list_tables()
-    return made["AccessKeyId"], made["SecretAccessKey"]
+    return keys
 
 
 @pytest.fixture(scope="module")
 def gate(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, tuple[str, str]]]:
     keys = furnish(moto)
     groups = f"{{developers: {{policies: [./policy.yaml], roles: ['{ROLE}'], assume: {{role: '{REAL}'}}}}}}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "REAL_KEY", keys[0])
-        patch.setattr(harness, "REAL_SECRET", keys[1])
-        with harness.gateway(tmp_path_factory.mktemp("gateway"), moto, POLICY, groups=groups) as made:
-            yield made, keys
+    with gateway_of(keys, tmp_path_factory.mktemp("gateway"), moto, POLICY, groups) as made:
+        yield made, keys
 
 
 def refused(call: Any, **parameters: Any) -> str:

@@ -1,13 +1,12 @@
 """Role chaining before moto that enforces signatures and IAM policies: only the inner role may reach the bucket."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import agent, harness
-from tests.end_to_end.test_custody import client, document, moto
+from tests import agent
+from tests.end_to_end.test_custody import client, gateway_of, moto, user_and_role
 from tests.end_to_end.test_role_chaining import client as chained
 from tests.harness import ACCOUNT, ROLE, Gateway
 
@@ -27,32 +26,18 @@ def furnish(url: str) -> tuple[str, str]:
 
     As many requests as moto takes before it enforces (`test_custody.BEFORE`).
     """
-    iam, s3 = client(url, "iam"), client(url, "s3")
-    iam.create_user(UserName="gateway")
-    made = iam.create_access_key(UserName="gateway")["AccessKey"]
-    iam.put_user_policy(UserName="gateway", PolicyName="p", PolicyDocument=document("sts:*"))
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/gateway"},
-        "Action": "sts:AssumeRole",
-    }
-    trusted = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    iam.create_role(RoleName="inner", AssumeRolePolicyDocument=trusted)
-    iam.put_role_policy(RoleName="inner", PolicyName="p", PolicyDocument=document("s3:GetObject"))
+    keys, s3 = user_and_role(url, "inner", ["sts:AssumeRole"], ["s3:GetObject"]), client(url, "s3")
     s3.create_bucket(Bucket="data")
     s3.put_object(Bucket="data", Key="key", Body=b"content")
-    return made["AccessKeyId"], made["SecretAccessKey"]
+    return keys
 
 
 @pytest.fixture(scope="module")
 def gate(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     keys = furnish(moto)
     groups = f"{{developers: {{policies: [./policy.yaml], roles: ['{ROLE}', '{INNER}']}}}}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness, "REAL_KEY", keys[0])
-        patch.setattr(harness, "REAL_SECRET", keys[1])
-        with harness.gateway(tmp_path_factory.mktemp("gateway"), moto, POLICY, groups=groups) as made:
-            yield made
+    with gateway_of(keys, tmp_path_factory.mktemp("gateway"), moto, POLICY, groups) as made:
+        yield made
 
 
 @pytest.mark.long
