@@ -11,6 +11,8 @@ import pytest
 
 from scripts.client.device import GRANT, Client, Question, SignInFailed
 
+pytestmark = pytest.mark.long  # many gateways
+
 ID_TOKEN = "a-token-that-nobody-reads"
 
 

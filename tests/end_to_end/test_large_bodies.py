@@ -20,6 +20,8 @@ from tests.fail_closed.conftest import resident
 from tests.harness import Gateway
 from tests.sink import BUCKET, PIECE, Sink, head, push
 
+pytestmark = pytest.mark.long  # many gateways
+
 MEGABYTE = 1 << 20
 POLICY = """\
 version: 1

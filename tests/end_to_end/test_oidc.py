@@ -13,7 +13,7 @@ from tests.end_to_end import agents
 from tests.end_to_end.agents import Answer
 from tests.harness import ROLE, Gateway, Upstream, gateway
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 REDIRECT = "https://agent.example.com/callback"
 
 

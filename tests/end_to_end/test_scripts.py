@@ -14,7 +14,7 @@ from scripts.client.ports import free_port
 from tests import agent, harness
 from tests.harness import Gateway, Seen, Upstream
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse-battery-staple"

@@ -19,6 +19,8 @@ from tests import harness
 from tests.agent import Raw, sign_in
 from tests.harness import REAL_KEY, Gateway, Upstream
 
+pytestmark = pytest.mark.long  # many gateways
+
 STS, DYNAMODB = "sts.us-east-1.amazonaws.com", "dynamodb.us-east-1.amazonaws.com"
 
 

@@ -26,6 +26,8 @@ from tests.fail_closed.conftest import Background, Stand, standing, until
 from tests.fail_closed.test_freeze import put
 from tests.harness import ACCOUNT, REAL_KEY, ROLE, Seen, configuration
 
+pytestmark = pytest.mark.long  # many gateways
+
 REAL, THERE, STRANGER = "arn:aws:iam::444455556666:role/real", "444455556666", "999999999999"
 NOT_ASSUMED, PER_CALL, REFUSED = (ROLE.replace("agents", name) for name in ("plain", "per-call", "refused"))
 SLOW = ROLE.replace("agents", "slow")

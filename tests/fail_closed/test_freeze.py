@@ -24,6 +24,8 @@ from tests import agent, harness
 from tests.agent import Answer
 from tests.fail_closed.conftest import Background, Screen, Stand, standing, until, wild
 
+pytestmark = pytest.mark.long  # many gateways
+
 ME = pwd.getpwuid(os.getuid()).pw_name
 SECOND = 1.0  # within which a stop must count
 

@@ -19,6 +19,8 @@ from tests import agent, harness
 from tests.agent import Answer, Raw
 from tests.fail_closed.conftest import Screen, Stand, until
 
+pytestmark = pytest.mark.long  # many gateways
+
 HOST = "dynamodb.us-east-1.amazonaws.com"
 
 

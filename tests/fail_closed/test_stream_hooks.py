@@ -15,6 +15,8 @@ from tests.fail_closed.test_hooks import Fault
 from tests.fail_closed.test_streams import SIZE, outcome, raw, standing
 from tests.sink import head, push
 
+pytestmark = pytest.mark.long  # many gateways
+
 ON_THE_WAY = ("requestheaders", "aws_call", "request", "responseheaders", "response")
 STEPS = Gateway(cast("Any", None)).addons
 CASES = [(type(step).__name__, hook) for step in STEPS for hook in ON_THE_WAY if hook in hooks(step)]
